@@ -1,0 +1,102 @@
+//! The error codes of Tidelog's protocols: one name per failure, the same in every front end.
+
+use std::fmt;
+
+/// What went wrong, in Kafka's words where Kafka has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The topic or partition does not exist.
+    UnknownTopicOrPartition,
+    /// A topic of this name exists already.
+    TopicAlreadyExists,
+    /// The name breaks the rules for names.
+    InvalidName,
+    /// The number of partitions is out of range, or smaller than before.
+    InvalidPartitions,
+    /// A config key is unknown, or its value is out of range.
+    InvalidConfig,
+    /// A field of the request is missing or out of range.
+    InvalidRequest,
+    /// The topic belongs to the broker.
+    InternalTopic,
+    /// The batch's bytes are broken: length, checksum or framing.
+    CorruptMessage,
+    /// The batch breaks a rule for records: counts, deltas, keys, timestamps.
+    InvalidRecord,
+    /// The batch is larger than the topic allows.
+    MessageTooLarge,
+    /// The compression codec is unknown.
+    UnsupportedCompression,
+    /// The timestamp is further from now than the topic allows.
+    InvalidTimestamp,
+    /// The offset lies outside the partition's log.
+    OffsetOutOfRange,
+    /// An earlier batch of this stream to the same partition failed; later ones are refused to keep order.
+    OutOfOrder,
+    /// The partition's storage failed; its writes are off until an operator acts.
+    StorageFailed,
+    /// The disk is full; writes resume by themselves when there is room.
+    DiskFull,
+    /// Bytes that were known to be durable are broken.
+    CorruptLog,
+    /// The broker has no memory left for this request now.
+    Overloaded,
+    /// The broker is shutting down.
+    ShuttingDown,
+    /// The group or its member's generation is not the current one.
+    FencedGeneration,
+    /// The broker broke one of its own rules; the message says which.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The code's stable name on the wire and in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownTopicOrPartition => "UNKNOWN_TOPIC_OR_PARTITION",
+            Self::TopicAlreadyExists => "TOPIC_ALREADY_EXISTS",
+            Self::InvalidName => "INVALID_NAME",
+            Self::InvalidPartitions => "INVALID_PARTITIONS",
+            Self::InvalidConfig => "INVALID_CONFIG",
+            Self::InvalidRequest => "INVALID_REQUEST",
+            Self::InternalTopic => "INTERNAL_TOPIC",
+            Self::CorruptMessage => "CORRUPT_MESSAGE",
+            Self::InvalidRecord => "INVALID_RECORD",
+            Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+            Self::UnsupportedCompression => "UNSUPPORTED_COMPRESSION",
+            Self::InvalidTimestamp => "INVALID_TIMESTAMP",
+            Self::OffsetOutOfRange => "OFFSET_OUT_OF_RANGE",
+            Self::OutOfOrder => "OUT_OF_ORDER",
+            Self::StorageFailed => "STORAGE_FAILED",
+            Self::DiskFull => "DISK_FULL",
+            Self::CorruptLog => "CORRUPT_LOG",
+            Self::Overloaded => "OVERLOADED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::FencedGeneration => "FENCED_GENERATION",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// Whether the same request may succeed later without being changed.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::OutOfOrder | Self::StorageFailed | Self::DiskFull | Self::Overloaded | Self::ShuttingDown
+        )
+    }
+
+    /// Whether a write answered with this code may be in the log all the same.
+    #[must_use]
+    pub const fn may_have_been_written(self) -> bool {
+        matches!(self, Self::StorageFailed | Self::ShuttingDown | Self::Internal)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
