@@ -1,1 +1,7 @@
-//! See the crate's description.
+//! What the tests of the whole broker share: the harness that starts, kills and restarts the real binary,
+//! the recorder of what clients asked and were told, and the checker that judges such a history.
+
+pub mod checker;
+pub mod history;
+pub mod payload;
+pub mod wait;
