@@ -4,7 +4,6 @@ use std::fmt;
 
 /// What went wrong, in Kafka's words where Kafka has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum ErrorCode {
     /// The topic or partition does not exist.
     UnknownTopicOrPartition,
@@ -51,6 +50,37 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code there is.
+    pub const ALL: [Self; 21] = [
+        Self::UnknownTopicOrPartition,
+        Self::TopicAlreadyExists,
+        Self::InvalidName,
+        Self::InvalidPartitions,
+        Self::InvalidConfig,
+        Self::InvalidRequest,
+        Self::InternalTopic,
+        Self::CorruptMessage,
+        Self::InvalidRecord,
+        Self::MessageTooLarge,
+        Self::UnsupportedCompression,
+        Self::InvalidTimestamp,
+        Self::OffsetOutOfRange,
+        Self::OutOfOrder,
+        Self::StorageFailed,
+        Self::DiskFull,
+        Self::CorruptLog,
+        Self::Overloaded,
+        Self::ShuttingDown,
+        Self::FencedGeneration,
+        Self::Internal,
+    ];
+
+    /// The code with this [`Self::name`], if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
+    }
+
     /// The code's stable name on the wire and in documents.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -8,8 +8,10 @@
 
 pub mod batch;
 pub mod error_code;
+mod frame;
 pub mod ids;
 pub mod limits;
+pub mod partitioner;
 pub mod record;
 pub mod topic_name;
 pub mod varint;

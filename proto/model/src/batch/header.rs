@@ -15,6 +15,8 @@ const TIMESTAMP_TYPE_BIT: i16 = 0x08;
 const TRANSACTIONAL_BIT: i16 = 0x10;
 const CONTROL_BIT: i16 = 0x20;
 const DELETE_HORIZON_BIT: i16 = 0x40;
+const KNOWN_BITS: i16 =
+    COMPRESSION_MASK | TIMESTAMP_TYPE_BIT | TRANSACTIONAL_BIT | CONTROL_BIT | DELETE_HORIZON_BIT;
 
 /// A batch's header. Reading it checks the layout only; [`super::RecordBatch`] checks the contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,6 +201,30 @@ impl BatchHeader {
         self.attributes & DELETE_HORIZON_BIT != 0
     }
 
+    /// The time from which tombstones and markers of the batch may be dropped, once compaction has set it.
+    #[must_use]
+    pub const fn delete_horizon(&self) -> Option<Timestamp> {
+        if self.has_delete_horizon() { Some(self.base_timestamp) } else { None }
+    }
+
+    /// The timestamp of a record whose delta is `delta`.
+    ///
+    /// Deltas count from the base timestamp, also where that is a delete horizon. The sum wraps as Kafka's
+    /// does, so that every pair of timestamps has a delta.
+    #[must_use]
+    pub const fn record_timestamp(&self, delta: i64) -> Timestamp {
+        if self.is_log_append_time() {
+            return self.max_timestamp;
+        }
+        Timestamp::from_millis(self.base_timestamp.millis().wrapping_add(delta))
+    }
+
+    /// The attribute bits that no version of the format has given a meaning.
+    #[must_use]
+    pub const fn unknown_attributes(&self) -> i16 {
+        self.attributes & !KNOWN_BITS
+    }
+
     /// Sets or clears the bit that [`Self::is_log_append_time`] reads.
     #[must_use]
     pub const fn with_log_append_time(mut self, on: bool) -> Self {
@@ -212,6 +238,25 @@ impl BatchHeader {
         self.attributes = set_bit(self.attributes, DELETE_HORIZON_BIT, on);
         self
     }
+}
+
+impl BatchHeader {
+    /// Sets or clears the bits that mark a transaction's marker.
+    #[must_use]
+    pub(crate) const fn with_marker_bits(mut self) -> Self {
+        self.attributes |= TRANSACTIONAL_BIT | CONTROL_BIT;
+        self
+    }
+
+    /// Replaces the codec's id.
+    #[must_use]
+    pub(crate) const fn with_compression(mut self, compression: Compression) -> Self {
+        self.attributes = self.attributes & !COMPRESSION_MASK | compression.id();
+        self
+    }
+
+    /// The range of a batch that its checksum covers starts here.
+    pub(crate) const CRC_START: usize = 21;
 }
 
 const fn set_bit(attributes: i16, bit: i16, on: bool) -> i16 {

@@ -18,7 +18,7 @@ mod header;
 mod validate;
 
 pub use assign::AssignedBatch;
-pub use builder::{BatchBuilder, BuildError};
+pub use builder::{BatchBuilder, BuildError, HeaderRef};
 pub use compression::{Compression, CompressionError};
 pub use header::{BATCH_OVERHEAD, BatchHeader, HeaderError, LENGTH_PREFIX};
 pub use validate::{BatchError, BatchRules, RecordBatch};
