@@ -1,6 +1,8 @@
 //! The gRPC contract of Tidelog (`tidelog.v1`): messages, clients and servers generated from the `.proto`
 //! files beside this crate, and the one place where error codes and gRPC statuses are mapped.
 
+pub mod status;
+
 /// The generated code of package `tidelog.v1`.
 #[allow(missing_docs, clippy::all, reason = "generated from the .proto files, which carry the documentation")]
 #[allow(unreachable_pub, clippy::missing_errors_doc, reason = "generated")]
