@@ -26,8 +26,13 @@ pub fn wait_until(
     Ok(start.elapsed())
 }
 
-/// Lets `span` pass: for tests in which a disturbance comes at a random moment, never to hope that something
-/// has happened by then.
+/// Lets `span` pass: for disturbances that come at a random moment and loads that come in bursts, never to
+/// hope that something has happened by then.
+pub fn pause(span: Duration) {
+    std::thread::sleep(span);
+}
+
+/// As [`pause`], for tasks.
 pub async fn let_pass(span: Duration) {
     tokio::time::sleep(span).await;
 }

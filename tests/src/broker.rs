@@ -1,0 +1,297 @@
+//! The real broker in a process of its own: started, killed with -9, started again on the same data.
+//!
+//! **Invariant:** the API port is chosen below the range from which the kernel takes ports for outgoing
+//! connections. A client that keeps trying a dead port within that range ends up connected to itself, and
+//! the restarted broker finds its port taken.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value as Json;
+
+use crate::binaries;
+use crate::payload::mixed;
+use crate::wait::{pause, wait_until};
+
+/// How long the broker may take to become ready.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// How long it may take to stop by itself; the promise is 10 s.
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
+/// Ports that no outgoing connection takes by itself on Linux.
+const PORTS: std::ops::Range<u64> = 12_000..32_000;
+
+/// How to start a broker.
+#[derive(Clone, Debug)]
+pub struct BrokerCommand {
+    data_dir: PathBuf,
+    log: PathBuf,
+    api_addr: SocketAddr,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl BrokerCommand {
+    /// A broker over `data_dir` on a free port; its log is `data_dir` with `.log` appended.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Result<Self> {
+        let data_dir = data_dir.into();
+        let mut log = data_dir.clone().into_os_string();
+        log.push(".log");
+        Ok(Self {
+            data_dir,
+            log: log.into(),
+            api_addr: free_address()?,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        })
+    }
+
+    /// Listens here instead.
+    #[must_use]
+    pub const fn api_addr(mut self, address: SocketAddr) -> Self {
+        self.api_addr = address;
+        self
+    }
+
+    /// Adds a command-line argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((key.into(), value.into()));
+        self
+    }
+
+    /// Where the data is.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(binaries::broker()?);
+        command.arg("--data-dir").arg(&self.data_dir).arg("--api-addr").arg(self.api_addr.to_string());
+        command.args(&self.arguments).envs(self.environment.iter().cloned()).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Starts the broker and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When it does not; the end of its log is in the error.
+    pub fn start(&self) -> Result<BrokerProcess> {
+        let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        writeln!(log, "--- start")?;
+        let begin = Instant::now();
+        let mut child =
+            self.command()?.stdout(Stdio::piped()).stderr(log).spawn().context("starting the broker")?;
+        let lines = lines(&mut child)?;
+        let mut process = BrokerProcess { child, command: self.clone(), ready_in: Duration::ZERO };
+        let Ok(line) = lines.recv_timeout(READY_DEADLINE) else {
+            let status = process.child.try_wait()?;
+            bail!("no ready line ({status:?}); the log ends with:\n{}", process.log_tail());
+        };
+        process.ready_in = begin.elapsed();
+        let ready: Json = serde_json::from_str(&line)
+            .with_context(|| format!("{line:?} is no ready line\n{}", process.log_tail()))?;
+        let api = ready.get("api").and_then(Json::as_str).unwrap_or_default();
+        process.command.api_addr = api.parse().with_context(|| format!("no address in {line:?}"))?;
+        Ok(process)
+    }
+
+    /// Starts the broker and kills it with -9 after `delay`, wherever in its start-up it is then.
+    ///
+    /// # Errors
+    /// When it cannot be started or ends by itself.
+    pub fn start_and_kill9(&self, delay: Duration) -> Result<()> {
+        let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        writeln!(log, "--- start, to be killed after {delay:?}")?;
+        let child =
+            self.command()?.stdout(Stdio::null()).stderr(log).spawn().context("starting the broker")?;
+        let process = BrokerProcess { child, command: self.clone(), ready_in: Duration::ZERO };
+        pause(delay);
+        process.kill9().map(drop)
+    }
+
+    /// Runs a broker that is expected to end by itself, and returns what it said.
+    ///
+    /// # Errors
+    /// When it does not end in time; it is killed then.
+    pub fn run_to_end(&self) -> Result<Output> {
+        let mut command = self.command()?;
+        run_to_end(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+}
+
+/// Runs a program that is expected to end by itself.
+///
+/// # Errors
+/// When it does not end in time; it is killed then.
+pub fn run_to_end(command: &mut Command) -> Result<Output> {
+    let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+    let ended = wait_until(&format!("{command:?} ends"), READY_DEADLINE, || Ok(child.try_wait()?.is_some()));
+    if ended.is_err() {
+        child.kill()?;
+    }
+    let output = child.wait_with_output()?;
+    match ended {
+        Ok(_) => Ok(output),
+        Err(error) => Err(error.context(String::from_utf8_lossy(&output.stderr).into_owned())),
+    }
+}
+
+/// A running broker; killed when dropped.
+#[derive(Debug)]
+pub struct BrokerProcess {
+    child: Child,
+    command: BrokerCommand,
+    ready_in: Duration,
+}
+
+impl BrokerProcess {
+    /// Its address for clients.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.command.api_addr)
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub const fn api_addr(&self) -> SocketAddr {
+        self.command.api_addr
+    }
+
+    /// How long it took from its start to the ready line.
+    #[must_use]
+    pub const fn ready_in(&self) -> Duration {
+        self.ready_in
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How to start it again: same data, same address.
+    #[must_use]
+    pub const fn command(&self) -> &BrokerCommand {
+        &self.command
+    }
+
+    /// Kills it with -9 and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it had ended by itself before: then it is not the kill that is tested.
+    pub fn kill9(mut self) -> Result<BrokerCommand> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the broker ended by itself ({status}); its log ends with:\n{}", self.log_tail());
+        }
+        self.child.kill()?;
+        let status = self.child.wait()?;
+        if status.signal() != Some(9) {
+            bail!("the broker ended by itself ({status}) before the kill:\n{}", self.log_tail());
+        }
+        Ok(self.command.clone())
+    }
+
+    /// Asks it to stop as an operator does, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not stop in time.
+    pub fn terminate(mut self) -> Result<ExitStatus> {
+        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = id.context("the broker has no process id")?;
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        let mut status = None;
+        let waited = wait_until("the broker stops after SIGTERM", STOP_DEADLINE, || {
+            status = self.child.try_wait()?;
+            Ok(status.is_some())
+        });
+        waited.with_context(|| self.log_tail())?;
+        status.context("the broker has no exit status")
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(&self.command.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
+    }
+}
+
+impl Drop for BrokerProcess {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The lines of its standard output, read until it ends so that it never blocks on a full pipe.
+fn lines(child: &mut Child) -> Result<mpsc::Receiver<String>> {
+    let stdout = child.stdout.take().context("the broker's output is not captured")?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // Nobody listens after the first line.
+            drop(sender.send(line));
+        }
+    });
+    Ok(receiver)
+}
+
+fn free_address() -> Result<SocketAddr> {
+    let mut random = entropy();
+    for _ in 0..100 {
+        let port = PORTS.start + mixed(&mut random) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port)?));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("found no free port");
+}
+
+/// The seed of a random test: `TIDELOG_SEED` replays one, else it is new.
+#[must_use]
+pub fn seed() -> u64 {
+    let given = std::env::var("TIDELOG_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(entropy)
+}
+
+fn entropy() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let mut state = since.map_or(0, |since| u64::from(since.subsec_nanos()) << 32 | since.as_secs());
+    state ^= u64::from(std::process::id()).rotate_left(40);
+    mixed(&mut state)
+}
+
+/// Writes a line that the test runner does not swallow: for skipped tests and for figures.
+pub fn say(line: &str) {
+    // A closed stderr is no reason to fail a test.
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// An empty file, for tests that need one in the way.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn touch(path: &Path) -> Result<()> {
+    File::create(path).map(drop).with_context(|| path.display().to_string())
+}
