@@ -1,0 +1,9 @@
+//! The rules of named groups.
+
+mod events;
+mod offsets;
+
+pub use events::GroupEvent;
+pub use offsets::{
+    CommittedOffset, GroupCommand, GroupError, GroupLimits, GroupOffsets, GroupReply, OffsetCommit,
+};

@@ -1,0 +1,216 @@
+//! Whether a batch may be appended, and which offsets it gets.
+//!
+//! The batch is its own event: `decide_append` looks at its header, `apply` takes the assigned header into
+//! the state. Batches are assigned before they are durable, so that many share one flush; `reset` takes
+//! assignments back when the log says that it does not hold them.
+//!
+//! **Invariant:** between two resets the base offset of each applied batch is the next offset of the one
+//! before it: offsets have no gaps.
+
+use thiserror::Error;
+use tidelog_model::batch::BatchHeader;
+use tidelog_model::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp};
+
+/// Whose clock stamps the records of a topic (`message.timestamp.type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimestampType {
+    /// The producer's.
+    #[default]
+    CreateTime,
+    /// The broker's, when it appends.
+    LogAppendTime,
+}
+
+/// What a topic asks of a batch beyond its layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppendRules {
+    /// Whose clock stamps the records.
+    pub timestamp_type: TimestampType,
+    /// How far in the past a producer's timestamp may lie, in milliseconds.
+    pub timestamp_before_max_ms: i64,
+    /// How far in the future a producer's timestamp may lie, in milliseconds.
+    pub timestamp_after_max_ms: i64,
+}
+
+impl AppendRules {
+    /// Whether [`PartitionState::decide_append`] needs the oldest timestamp of the records, which the header
+    /// does not hold.
+    #[must_use]
+    pub const fn needs_oldest_timestamp(&self) -> bool {
+        matches!(self.timestamp_type, TimestampType::CreateTime) && self.timestamp_before_max_ms < i64::MAX
+    }
+}
+
+/// Why a batch is not appended. Nothing of it is in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AppendReject {
+    /// The batch comes from an idempotent producer.
+    #[error("idempotent producers are not supported yet: set enable.idempotence=false (producer id {id})")]
+    Idempotent {
+        /// The batch's producer id.
+        id: i64,
+    },
+    /// The batch belongs to a transaction.
+    #[error("transactions are not supported yet: produce without a transactional id")]
+    Transactional,
+    /// The batch's base timestamp claims to be a delete horizon, which only compaction writes.
+    #[error("the batch sets the delete horizon bit, which is the broker's")]
+    DeleteHorizon,
+    /// A timestamp lies too far in the past.
+    #[error(
+        "timestamp {timestamp} is {actual_ms} ms older than now, the topic allows {limit_ms} ms \
+             (message.timestamp.before.max.ms)"
+    )]
+    TooOld {
+        /// The timestamp.
+        timestamp: Timestamp,
+        /// How old it is.
+        actual_ms: i64,
+        /// How old it may be.
+        limit_ms: i64,
+    },
+    /// A timestamp lies too far in the future.
+    #[error(
+        "timestamp {timestamp} is {actual_ms} ms ahead of now, the topic allows {limit_ms} ms \
+             (message.timestamp.after.max.ms)"
+    )]
+    TooNew {
+        /// The timestamp.
+        timestamp: Timestamp,
+        /// How far ahead it is.
+        actual_ms: i64,
+        /// How far ahead it may be.
+        limit_ms: i64,
+    },
+    /// The partition has no offsets left.
+    #[error("the partition has no offsets left for {record_count} records after {next_offset}")]
+    OffsetsExhausted {
+        /// The next offset to assign.
+        next_offset: Offset,
+        /// The records that should have got offsets.
+        record_count: i32,
+    },
+}
+
+impl AppendReject {
+    /// The protocol's code for this rejection.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Idempotent { .. }
+            | Self::Transactional
+            | Self::DeleteHorizon
+            | Self::OffsetsExhausted { .. } => ErrorCode::InvalidRecord,
+            Self::TooOld { .. } | Self::TooNew { .. } => ErrorCode::InvalidTimestamp,
+        }
+    }
+}
+
+/// What a partition's owner knows while it assigns offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    next_offset: Offset,
+    epoch: LeaderEpoch,
+}
+
+impl PartitionState {
+    /// The state of a partition whose log ends at `end`, owned in `epoch`.
+    #[must_use]
+    pub const fn new(end: Offset, epoch: LeaderEpoch) -> Self {
+        Self { next_offset: end, epoch }
+    }
+
+    /// The next offset to assign.
+    #[must_use]
+    pub const fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    /// The epoch stamped on batches.
+    #[must_use]
+    pub const fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// The base offset a batch of this header gets at the time `now`. `oldest` is the oldest timestamp of
+    /// its records where [`AppendRules::needs_oldest_timestamp`] asks for it.
+    ///
+    /// # Errors
+    /// [`AppendReject`] says which rule the batch breaks.
+    pub fn decide_append(
+        &self,
+        header: &BatchHeader,
+        oldest: Option<Timestamp>,
+        rules: &AppendRules,
+        now: Timestamp,
+    ) -> Result<Offset, AppendReject> {
+        if header.is_transactional() {
+            return Err(AppendReject::Transactional);
+        }
+        if header.producer_id != ProducerId::NONE {
+            return Err(AppendReject::Idempotent { id: header.producer_id.0 });
+        }
+        if header.has_delete_horizon() {
+            return Err(AppendReject::DeleteHorizon);
+        }
+        if rules.timestamp_type == TimestampType::CreateTime {
+            check_timestamps(header.max_timestamp, oldest, rules, now)?;
+        }
+        let room = Offset::MAX.since(self.next_offset);
+        if room <= u64::from(header.last_offset_delta.unsigned_abs()) {
+            return Err(AppendReject::OffsetsExhausted {
+                next_offset: self.next_offset,
+                record_count: header.record_count,
+            });
+        }
+        Ok(self.next_offset)
+    }
+
+    /// Takes an assigned batch into the state.
+    ///
+    /// # Panics
+    /// When the batch does not start at the next offset.
+    pub fn apply(&mut self, header: &BatchHeader) {
+        assert_eq!(header.base_offset, self.next_offset, "a batch was assigned out of order");
+        self.next_offset = header.next_offset();
+    }
+
+    /// Takes assignments back: the log ends at `end`.
+    ///
+    /// # Panics
+    /// When `end` lies after the next offset.
+    pub fn reset(&mut self, end: Offset) {
+        assert!(end <= self.next_offset, "reset to {end}, past the next offset {}", self.next_offset);
+        self.next_offset = end;
+    }
+}
+
+fn check_timestamps(
+    newest: Timestamp,
+    oldest: Option<Timestamp>,
+    rules: &AppendRules,
+    now: Timestamp,
+) -> Result<(), AppendReject> {
+    let ahead_ms = newest.millis().saturating_sub(now.millis());
+    if newest != Timestamp::NONE && ahead_ms > rules.timestamp_after_max_ms {
+        return Err(AppendReject::TooNew {
+            timestamp: newest,
+            actual_ms: ahead_ms,
+            limit_ms: rules.timestamp_after_max_ms,
+        });
+    }
+    let Some(oldest) = oldest.filter(|oldest| *oldest != Timestamp::NONE) else { return Ok(()) };
+    let age_ms = now.millis().saturating_sub(oldest.millis());
+    if age_ms > rules.timestamp_before_max_ms {
+        return Err(AppendReject::TooOld {
+            timestamp: oldest,
+            actual_ms: age_ms,
+            limit_ms: rules.timestamp_before_max_ms,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "append_tests.rs"]
+mod tests;

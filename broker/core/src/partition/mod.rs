@@ -1,0 +1,5 @@
+//! The rules of one partition.
+
+mod append;
+
+pub use append::{AppendReject, AppendRules, PartitionState, TimestampType};
