@@ -70,7 +70,6 @@ impl Client {
     }
 
     /// A client with other settings than the defaults.
-    #[must_use]
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
@@ -82,13 +81,11 @@ impl Client {
     }
 
     /// A producer, to be configured and built.
-    #[must_use]
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(self.clone())
     }
 
     /// A consumer, to be configured and built.
-    #[must_use]
     pub fn consumer(&self) -> ConsumerBuilder {
         ConsumerBuilder::new(self.clone())
     }

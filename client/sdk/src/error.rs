@@ -8,10 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message as _;
-use tidelog_model::TopicPartition;
 use tidelog_model::topic_name::NameError;
-use tidelog_proto::v1::{ErrorDetail, RpcStatus};
+use tidelog_model::{ErrorCode, TopicPartition};
+use tidelog_proto::v1::ErrorDetail;
 use tonic::{Code, Status};
 
 /// The result of the client's calls.
@@ -246,7 +245,7 @@ impl Error {
 
     /// The error the broker put into a response or a status.
     pub(crate) fn from_detail(detail: ErrorDetail) -> Self {
-        let kind = kind_of_code(&detail.code);
+        let kind = kind_of_code(detail.error_code());
         Self::new(kind, detail.message).change(|inner| {
             // The broker's text names the remedy.
             inner.help = None;
@@ -263,7 +262,7 @@ impl Error {
 
     /// The error of a failed call to the broker at `url`.
     pub(crate) fn from_status(status: &Status, url: &str) -> Self {
-        if let Some(detail) = detail_of(status) {
+        if let Some(detail) = ErrorDetail::from_status(status) {
             return Self::from_detail(detail);
         }
         let message = status.message();
@@ -314,29 +313,34 @@ impl From<NameError> for Error {
     }
 }
 
-fn kind_of_code(code: &str) -> ErrorKind {
+/// Codes that this version does not know count as failures of the broker; whether to try again is in the
+/// detail itself.
+fn kind_of_code(code: Option<ErrorCode>) -> ErrorKind {
     match code {
-        "UNKNOWN_TOPIC_OR_PARTITION" => ErrorKind::NotFound,
-        "TOPIC_ALREADY_EXISTS" | "OUT_OF_ORDER" | "FENCED_GENERATION" => ErrorKind::Conflict,
-        "INVALID_NAME" | "INVALID_PARTITIONS" | "INVALID_CONFIG" | "INVALID_REQUEST" | "INTERNAL_TOPIC" => {
-            ErrorKind::InvalidRequest
+        Some(ErrorCode::UnknownTopicOrPartition) => ErrorKind::NotFound,
+        Some(ErrorCode::TopicAlreadyExists | ErrorCode::OutOfOrder | ErrorCode::FencedGeneration) => {
+            ErrorKind::Conflict
         }
-        "CORRUPT_MESSAGE" | "INVALID_RECORD" | "UNSUPPORTED_COMPRESSION" | "INVALID_TIMESTAMP" => {
-            ErrorKind::InvalidRecord
-        }
-        "MESSAGE_TOO_LARGE" => ErrorKind::TooLarge,
-        "OFFSET_OUT_OF_RANGE" => ErrorKind::OutOfRange,
-        "STORAGE_FAILED" | "DISK_FULL" | "CORRUPT_LOG" => ErrorKind::Storage,
-        "OVERLOADED" => ErrorKind::Throttled,
-        "SHUTTING_DOWN" => ErrorKind::Unreachable,
+        Some(
+            ErrorCode::InvalidName
+            | ErrorCode::InvalidPartitions
+            | ErrorCode::InvalidConfig
+            | ErrorCode::InvalidRequest,
+        ) => ErrorKind::InvalidRequest,
+        Some(ErrorCode::InternalTopic) => ErrorKind::Denied,
+        Some(
+            ErrorCode::CorruptMessage
+            | ErrorCode::InvalidRecord
+            | ErrorCode::UnsupportedCompression
+            | ErrorCode::InvalidTimestamp,
+        ) => ErrorKind::InvalidRecord,
+        Some(ErrorCode::MessageTooLarge) => ErrorKind::TooLarge,
+        Some(ErrorCode::OffsetOutOfRange) => ErrorKind::OutOfRange,
+        Some(ErrorCode::StorageFailed | ErrorCode::DiskFull | ErrorCode::CorruptLog) => ErrorKind::Storage,
+        Some(ErrorCode::Overloaded) => ErrorKind::Throttled,
+        Some(ErrorCode::ShuttingDown) => ErrorKind::Unreachable,
         _ => ErrorKind::Internal,
     }
-}
-
-fn detail_of(status: &Status) -> Option<ErrorDetail> {
-    let details = RpcStatus::decode(status.details()).ok()?.details;
-    let any = details.into_iter().find(|any| any.type_url.ends_with("/tidelog.v1.ErrorDetail"))?;
-    ErrorDetail::decode(any.value).ok()
 }
 
 /// The innermost cause: "Connection refused" rather than "transport error".

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidelog_model::{Offset, TopicPartition};
+use tidelog_model::{GroupId, Offset, PartitionIndex, TopicName, TopicPartition};
 
 use super::Consumer;
+use super::commit::Committer;
+use super::fetch::{Fetcher, Settings};
+use super::partition::Partition;
+use crate::admin::{Admin, OffsetInfo};
+use crate::backoff::Backoff;
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::position::{Position, ReadFilter};
 
 /// What to do when the place to read from is no longer (or not yet) in the log.
@@ -28,7 +33,7 @@ pub enum OnOutOfRange {
 pub struct ConsumerBuilder {
     client: Client,
     topics: Vec<String>,
-    partitions: Vec<(String, i32, Option<Position>)>,
+    partitions: Vec<(String, i32, Position)>,
     start: Option<Position>,
     fallback: Position,
     until: BTreeMap<TopicPartition, Offset>,
@@ -70,7 +75,7 @@ impl ConsumerBuilder {
 
     /// Reads one partition, from a place of its own.
     pub fn partition(mut self, topic: impl Into<String>, partition: i32, position: Position) -> Self {
-        self.partitions.push((topic.into(), partition, Some(position)));
+        self.partitions.push((topic.into(), partition, position));
         self
     }
 
@@ -149,8 +154,114 @@ impl ConsumerBuilder {
     /// # Errors
     /// `InvalidRequest` when a setting is out of range, `NotFound` when a topic or partition does not exist,
     /// `Unreachable` when the broker does not answer.
-    #[expect(clippy::todo, clippy::unused_async, reason = "signature first")]
     pub async fn build(self) -> Result<Consumer> {
-        todo!()
+        self.check()?;
+        let admin = self.client.admin();
+        let group = self.group.as_deref().map(GroupId::new).transpose()?;
+        let committed = match &group {
+            Some(group) => admin.group_offsets(group.as_str()).await?,
+            None => Vec::new(),
+        };
+        let committed: BTreeMap<_, _> =
+            committed.into_iter().map(|commit| (commit.partition, commit.offset)).collect();
+        let starts = self.starts(&admin).await?;
+        let partitions = self.look_up(&admin, starts, &committed).await?;
+        let committer = group.map(|group| Committer::new(admin, group, committed));
+        let (initial, max) = self.backoff;
+        let settings = Settings {
+            filter: self.filter,
+            out_of_range: self.out_of_range,
+            credit_bytes: self.credit_bytes,
+            response_bytes_max: self.response_bytes_max,
+            auto_commit: self.auto_commit,
+            backoff: Backoff::new(initial, max),
+        };
+        Ok(Consumer::new(Fetcher::new(self.client, settings, partitions, committer)))
+    }
+
+    fn check(&self) -> Result<()> {
+        let positions = self.partitions.iter().map(|(_, _, position)| *position);
+        let committed = positions.chain(self.start).any(|position| position == Position::Committed);
+        let response_range = 1..=usize::try_from(i32::MAX).unwrap_or(usize::MAX);
+        let rules = [
+            (
+                !(self.topics.is_empty() && self.partitions.is_empty()),
+                "a consumer needs a topic or a partition",
+            ),
+            (!committed || self.group.is_some(), "Position::Committed needs a group"),
+            (self.fallback != Position::Committed, "the fallback cannot be Position::Committed"),
+            (self.auto_commit.is_none() || self.group.is_some(), "auto_commit needs a group"),
+            (
+                self.auto_commit.is_none_or(|interval| !interval.is_zero()),
+                "auto_commit must be longer than zero",
+            ),
+            (self.credit_bytes > 0, "credit_bytes must be at least 1"),
+            (response_range.contains(&self.response_bytes_max), "response_bytes_max must be 1 byte to 2 GiB"),
+            (
+                !self.backoff.0.is_zero() && self.backoff.0 <= self.backoff.1,
+                "backoff must grow from above zero",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(Error::invalid(rule)),
+            None => Ok(()),
+        }
+    }
+
+    /// The partitions to read and where to start in each.
+    async fn starts(&self, admin: &Admin) -> Result<BTreeMap<TopicPartition, Position>> {
+        let default = if self.group.is_some() { Position::Committed } else { Position::Earliest };
+        let start = self.start.unwrap_or(default);
+        let mut starts = BTreeMap::new();
+        for topic in &self.topics {
+            let described = admin.describe_topic(topic).await?;
+            let ids = described.partitions.iter().map(|partition| partition.partition);
+            let id = |partition| TopicPartition { topic: described.name.clone(), partition };
+            starts.extend(ids.map(|partition| (id(partition), start)));
+        }
+        for (topic, partition, position) in &self.partitions {
+            let index = PartitionIndex::new(*partition);
+            let partition = index.ok_or_else(|| Error::invalid("a partition cannot be negative"))?;
+            starts.insert(TopicPartition { topic: TopicName::new(topic)?, partition }, *position);
+        }
+        match self.until.keys().find(|id| !starts.contains_key(*id)) {
+            Some(id) => Err(Error::invalid(format!("until names {id}, which this consumer does not read"))),
+            None => Ok(starts),
+        }
+    }
+
+    /// Turns positions into offsets once, so that a broken stream can be picked up exactly where it was.
+    async fn look_up(
+        &self,
+        admin: &Admin,
+        starts: BTreeMap<TopicPartition, Position>,
+        committed: &BTreeMap<TopicPartition, Offset>,
+    ) -> Result<Vec<Partition>> {
+        let mut fixed = Vec::with_capacity(starts.len());
+        let mut asked = Vec::with_capacity(starts.len());
+        for (id, position) in starts {
+            let position = match (position, committed.get(&id)) {
+                (Position::Committed, Some(offset)) => Position::Offset(*offset),
+                (Position::Committed, None) => self.fallback,
+                (position, _) => position,
+            };
+            // For the high watermark the broker is asked in any case.
+            let (offset, ask) = match position {
+                Position::Offset(offset) => (Some(offset), Position::Latest),
+                position => (None, position),
+            };
+            fixed.push(offset);
+            asked.push((id, ask));
+        }
+        let found = admin.list_offsets(&asked).await?;
+        let partition = |(info, fixed): (OffsetInfo, Option<Offset>)| {
+            let start = fixed.unwrap_or(info.offset);
+            let until = self.until.get(&info.partition).copied();
+            let end = self.until_end.then_some(info.high_watermark);
+            let mut partition = Partition::new(info.partition, start, info.high_watermark);
+            partition.until = until.into_iter().chain(end).min();
+            partition
+        };
+        Ok(found.into_iter().zip(fixed).map(partition).collect())
     }
 }

@@ -71,6 +71,7 @@ pub(super) struct Settings {
     pub(super) in_flight_requests: usize,
     pub(super) in_flight_bytes: usize,
     pub(super) delivery_timeout: Duration,
+    pub(super) request_timeout: Duration,
     pub(super) attempts_max: Option<u32>,
     pub(super) backoff: (Duration, Duration),
     pub(super) breaker: Option<Breaker>,
@@ -88,6 +89,7 @@ impl ProducerBuilder {
             in_flight_requests: 16,
             in_flight_bytes: 16 * 1024 * 1024,
             delivery_timeout: Duration::from_secs(120),
+            request_timeout: Duration::from_secs(30),
             attempts_max: None,
             backoff: (Duration::from_millis(50), Duration::from_secs(2)),
             breaker: Some(Breaker::after(16)),
@@ -125,6 +127,13 @@ impl ProducerBuilder {
     /// How long a record may take from `enqueue` to its receipt, retries included. Default 2 min.
     pub const fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.settings.delivery_timeout = timeout;
+        self
+    }
+
+    /// How long the broker may be silent while answers are due before the connection counts as broken.
+    /// Default 30 s.
+    pub const fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.request_timeout = timeout;
         self
     }
 
@@ -185,12 +194,13 @@ impl ProducerBuilder {
     /// The producer. Does not connect yet.
     ///
     /// # Errors
-    /// `InvalidRequest` when a setting is out of range; the message names it.
-    #[expect(clippy::todo, reason = "signature first")]
+    /// `InvalidRequest` when a setting is out of range (the message names it), or outside of a Tokio runtime.
     pub fn build(self) -> Result<Producer> {
         self.settings.check()?;
-        let _ = self.client;
-        todo!()
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::invalid("a producer must be made inside a Tokio runtime"));
+        }
+        Ok(Producer::start(self.client, self.settings))
     }
 }
 
@@ -203,6 +213,7 @@ impl Settings {
             (self.in_flight_requests >= 1, "in_flight_requests must be at least 1"),
             (self.in_flight_bytes >= 1, "in_flight_bytes must be at least 1"),
             (!self.delivery_timeout.is_zero(), "delivery_timeout must be longer than zero"),
+            (!self.request_timeout.is_zero(), "request_timeout must be longer than zero"),
             (
                 self.linger.is_none_or(|linger| linger < self.delivery_timeout),
                 "linger must be shorter than delivery_timeout",
