@@ -71,7 +71,9 @@ pub enum RecordError {
         extra: usize,
     },
     /// The record's offset delta is not the next one.
-    #[error("record {index} has offset delta {actual}, expected {expected}: number records from 0 without gaps")]
+    #[error(
+        "record {index} has offset delta {actual}, expected {expected}: number records from 0 without gaps"
+    )]
     OffsetDelta {
         /// Its index in the batch.
         index: u32,

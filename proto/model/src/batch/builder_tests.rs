@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batch::BatchRules;
+use crate::ids::LeaderEpoch;
 use crate::record::Record;
 
 pub(in crate::batch) type Parts = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);
@@ -53,33 +54,114 @@ proptest! {
     fn a_rewritten_batch_keeps_offsets_and_timestamps(
         parts in parts(), keep: u32, codec in 0_i16..5, horizon in option::of(0_i64..2_000_000_000_000)
     ) {
-        let original = build(&parts, Compression::from_id(codec).unwrap())
-            .assign(Offset::new(70).unwrap(), crate::ids::LeaderEpoch::new(3).unwrap());
+        let original = placed(&parts, Compression::from_id(codec).unwrap());
         let horizon = horizon.map(Timestamp::from_millis);
         let mut builder = BatchBuilder::rewrite(original.header(), horizon, 0);
-        let kept: Vec<Record> =
-            expected(&parts).into_iter().filter(|r| keep >> (r.offset.get() % 32) & 1 == 1).collect();
+        let kept: Vec<Record> = original
+            .records()
+            .unwrap()
+            .map(Result::unwrap)
+            .filter(|record| keep >> (record.offset.get() % 32) & 1 == 1)
+            .collect();
         for record in &kept {
-            let headers: Vec<HeaderRef<'_>> =
-                record.headers.iter().map(|(k, v)| (k.as_ref(), v.as_deref())).collect();
-            let delta = i32::try_from(record.offset.get()).unwrap();
-            builder.append_kept(delta, record.timestamp, record.key.as_deref(), record.value.as_deref(), &headers);
+            keep_record(&mut builder, record);
         }
-        let rewritten = builder.build_even_empty().unwrap();
-        let again = RecordBatch::from_log(rewritten.into_bytes()).unwrap();
-        prop_assert_eq!(again.header().base_offset, original.header().base_offset);
-        prop_assert_eq!(again.header().last_offset(), original.header().last_offset());
-        prop_assert_eq!(again.header().leader_epoch, 3);
-        prop_assert_eq!(again.header().has_delete_horizon(), horizon.is_some());
-        if !kept.is_empty() {
-            let records: Vec<Record> = again.records().unwrap().map(Result::unwrap).collect();
-            let moved: Vec<Record> = kept
-                .into_iter()
-                .map(|r| Record { offset: Offset::new(r.offset.get() + 70).unwrap(), ..r })
-                .collect();
-            prop_assert_eq!(records, moved);
-        }
+        let rewritten = RecordBatch::from_log(builder.build().unwrap().into_bytes()).unwrap();
+        let records: Vec<Record> = rewritten.records().unwrap().map(Result::unwrap).collect();
+        let largest = kept.iter().map(|record| record.timestamp).max();
+        prop_assert_eq!(records, kept);
+        let (old, new) = (original.header(), rewritten.header());
+        prop_assert_eq!((new.base_offset, new.last_offset()), (old.base_offset, old.last_offset()));
+        prop_assert_eq!(new.epoch(), old.epoch());
+        prop_assert_eq!(new.producer_id, old.producer_id);
+        prop_assert_eq!(new.base_sequence, old.base_sequence);
+        prop_assert_eq!(new.delete_horizon(), horizon);
+        prop_assert_eq!(new.max_timestamp, largest.unwrap_or(old.max_timestamp));
     }
+}
+
+/// A batch of `parts` as it stands in a log, at offset 70 in epoch 3.
+fn placed(parts: &[Parts], compression: Compression) -> RecordBatch {
+    let assigned = build(parts, compression).assign(Offset::new(70).unwrap(), LeaderEpoch::new(3).unwrap());
+    RecordBatch::from_log(assigned.to_bytes()).unwrap()
+}
+
+fn keep_record(builder: &mut BatchBuilder, record: &Record) {
+    let headers: Vec<HeaderRef<'_>> =
+        record.headers.iter().map(|(key, value)| (key.as_ref(), value.as_deref())).collect();
+    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+    builder.append_at(record.offset, record.timestamp, key, value, &headers);
+}
+
+fn three() -> Vec<Parts> {
+    (0..3).map(|number| (1000 + number, Some(vec![7]), None, vec![])).collect()
+}
+
+#[test]
+fn a_batch_with_the_brokers_time_keeps_it_when_it_is_rewritten() {
+    let stamped = placed(&three(), Compression::None).with_log_append_time(Timestamp::from_millis(5000));
+    let mut builder = BatchBuilder::rewrite(stamped.header(), Some(Timestamp::from_millis(9000)), 0);
+    keep_record(&mut builder, &stamped.records().unwrap().last().unwrap().unwrap());
+    let rewritten = builder.build().unwrap();
+    assert!(rewritten.header().is_log_append_time());
+    let left: Vec<Record> = rewritten.records().unwrap().map(Result::unwrap).collect();
+    assert_eq!(left.iter().map(|record| record.timestamp.millis()).collect::<Vec<_>>(), [5000]);
+}
+
+#[test]
+fn a_batch_rewritten_twice_keeps_its_first_delete_horizon() {
+    let horizon = Timestamp::from_millis(9000);
+    let old = placed(&three(), Compression::Zstd);
+    let mut builder = BatchBuilder::rewrite(old.header(), Some(horizon), 0);
+    old.records().unwrap().for_each(|record| keep_record(&mut builder, &record.unwrap()));
+    let once = builder.build().unwrap();
+    let mut builder = BatchBuilder::rewrite(once.header(), None, 0);
+    once.records().unwrap().for_each(|record| keep_record(&mut builder, &record.unwrap()));
+    let twice = builder.build().unwrap();
+    assert_eq!(twice.header().delete_horizon(), Some(horizon));
+    assert_eq!(twice.bytes(), once.bytes());
+}
+
+#[test]
+fn a_rewritten_batch_without_records_still_spans_its_offsets() {
+    let old = placed(&three(), Compression::Gzip);
+    let empty = BatchBuilder::rewrite(old.header(), None, 0).build().unwrap();
+    let read = RecordBatch::from_log(empty.into_bytes()).unwrap();
+    assert_eq!(read.bytes().len(), BATCH_OVERHEAD);
+    assert_eq!(read.header().next_offset(), old.header().next_offset());
+    assert_eq!(read.header().max_timestamp, old.header().max_timestamp);
+    assert_eq!(read.records().unwrap().count(), 0);
+}
+
+#[test]
+fn a_record_outside_the_rewritten_batch_is_refused() {
+    let old = placed(&three(), Compression::None);
+    for offsets in [&[69][..], &[73], &[71, 71], &[72, 70]] {
+        let mut builder = BatchBuilder::rewrite(old.header(), None, 0);
+        for offset in offsets {
+            builder.append_at(Offset::new(*offset).unwrap(), Timestamp::from_millis(0), None, None, &[]);
+        }
+        assert!(matches!(builder.build(), Err(BuildError::Misplaced { .. })), "{offsets:?}");
+    }
+}
+
+#[test]
+fn an_idempotent_batch_carries_its_producer() {
+    let (id, epoch, sequence) = (ProducerId(9), ProducerEpoch(2), Sequence(40));
+    let mut builder = BatchBuilder::new(Compression::None, 0).producer(id, epoch, sequence);
+    builder.append(Timestamp::from_millis(1), None, None, &[]);
+    let bytes = builder.build().unwrap().into_bytes();
+    let header = *RecordBatch::validate(bytes, &BatchRules::default()).unwrap().header();
+    assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (id, epoch, sequence));
+}
+
+#[test]
+fn more_records_than_a_batch_may_hold_are_refused() {
+    let mut builder = BatchBuilder::new(Compression::None, 0);
+    for _ in 0..=limits::RECORDS_PER_BATCH_MAX {
+        builder.append(Timestamp::from_millis(1), None, None, &[]);
+    }
+    assert!(matches!(builder.build(), Err(BuildError::TooLarge { .. })));
 }
 
 #[test]

@@ -1,21 +1,40 @@
-//! The codecs a batch's records may be compressed with.
+//! The codecs a batch's records may be compressed with, with bounded decompression.
 //!
-//! **Invariant:** unfolding never allocates more than the limit it is given, whatever the data announces.
+//! What is written is what Kafka's Java client reads: snappy in xerial framing, LZ4 frames of independent
+//! blocks. What is read is what any client writes: snappy also as one raw block (librdkafka).
+//!
+//! **Invariant:** unfolding never holds more than `limit` bytes of output, whatever the input claims.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
+use super::lz4_frame;
+
+/// The first bytes of snappy data in xerial framing.
+const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// Magic, version and oldest compatible version.
+const XERIAL_HEADER: usize = 16;
+const XERIAL_VERSION: i32 = 1;
+/// The size of a xerial block before compression (the Java library's default).
+const XERIAL_BLOCK: usize = 32 * 1024;
+/// More than snappy can ever unfold one byte to: a copy of 64 bytes takes 3.
+const SNAPPY_RATIO_MAX: usize = 32;
+/// Kafka's default level.
+const ZSTD_LEVEL: i32 = 3;
+/// How much output to reserve for each byte of input before the size is known.
+const RATIO_GUESS: usize = 4;
+
 /// A compression codec, by its id in a batch's attributes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
     /// Not compressed.
     #[default]
     None,
     /// gzip.
     Gzip,
-    /// Snappy: written in the framing of Java clients, read in it or as one raw block (librdkafka, sarama).
+    /// snappy, in xerial framing or as one raw block.
     Snappy,
     /// LZ4 frames with independent blocks.
     Lz4,
@@ -35,7 +54,7 @@ pub enum CompressionError {
         reason: String,
     },
     /// The bytes unfold to more than the limit.
-    #[error("{codec} data unfolds to more than the limit of {limit} bytes")]
+    #[error("{codec} data unfolds to more than the limit of {limit} bytes: send smaller batches")]
     TooLarge {
         /// The codec's name.
         codec: &'static str,
@@ -44,16 +63,8 @@ pub enum CompressionError {
     },
 }
 
-/// The magic and versions in front of snappy blocks written by Java clients (the xerial library).
-const XERIAL_HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
-const XERIAL_MAGIC_BYTES: usize = 8;
-/// The most plain bytes in one xerial block.
-const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
-const GZIP_LEVEL: u32 = 6;
-const ZSTD_LEVEL: i32 = 3;
-
 impl Compression {
-    /// All codecs, in the order of their ids.
+    /// Every codec, in the order of their ids.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
     /// The codec with this id, if there is one.
@@ -69,7 +80,7 @@ impl Compression {
         }
     }
 
-    /// The codec with this name, if there is one.
+    /// The codec called `name` in configs, if there is one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|codec| codec.name() == name)
@@ -102,98 +113,103 @@ impl Compression {
     /// Compresses `plain`.
     ///
     /// # Errors
-    /// When the codec fails, which none does for input that fits in memory.
+    /// When the codec fails.
     pub fn compress(self, plain: &[u8]) -> Result<Bytes, CompressionError> {
-        let packed = match self {
-            Self::None => Vec::from(plain),
-            Self::Gzip => {
-                let level = flate2::Compression::new(GZIP_LEVEL);
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
-                encoder.write_all(plain).and_then(|()| encoder.finish()).map_err(|e| self.broken(e))?
-            }
-            Self::Snappy => return xerial_compress(plain).map_err(|e| self.broken(e)),
-            Self::Lz4 => {
-                let info =
-                    lz4_flex::frame::FrameInfo::new().block_mode(lz4_flex::frame::BlockMode::Independent);
-                let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
-                encoder.write_all(plain).map_err(|e| self.broken(e))?;
-                encoder.finish().map_err(|e| self.broken(e))?
-            }
-            Self::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL).map_err(|e| self.broken(e))?,
-        };
-        Ok(Bytes::from(packed))
+        let mut out = BytesMut::with_capacity(plain.len() / 2);
+        self.compress_into(plain, &mut out)?;
+        Ok(out.freeze())
     }
 
-    /// Unfolds `packed` to at most `limit` bytes; [`Compression::None`] returns the same bytes uncopied.
+    /// Appends the compressed `plain` to `out`.
+    pub(crate) fn compress_into(self, plain: &[u8], out: &mut BytesMut) -> Result<(), CompressionError> {
+        let result = match self {
+            Self::None => {
+                out.extend_from_slice(plain);
+                Ok(())
+            }
+            Self::Gzip => gzip(plain, out),
+            Self::Snappy => xerial(plain, out),
+            Self::Lz4 => lz4(plain, out),
+            Self::Zstd => zstd::stream::copy_encode(plain, out.writer(), ZSTD_LEVEL),
+        };
+        result.map_err(|error| self.broken(&error))
+    }
+
+    /// Unfolds `packed` to at most `limit` bytes; `None` returns the same bytes without a copy.
     ///
     /// # Errors
-    /// When the data is broken or unfolds to more than `limit`.
+    /// When the data is broken or too large.
     pub fn decompress(self, packed: &Bytes, limit: usize) -> Result<Bytes, CompressionError> {
+        let input = packed.as_ref();
         match self {
-            Self::None if packed.len() > limit => Err(self.too_large(limit)),
+            Self::None if input.len() > limit => Err(self.too_large(limit)),
             Self::None => Ok(packed.clone()),
-            Self::Gzip => self.read_bounded(flate2::read::MultiGzDecoder::new(packed.as_ref()), limit),
-            Self::Snappy => self.snappy_decompress(packed, limit),
-            Self::Lz4 => self.read_bounded(lz4_flex::frame::FrameDecoder::new(packed.as_ref()), limit),
+            Self::Gzip => self.unfold(flate2::bufread::MultiGzDecoder::new(input), input.len(), limit),
+            Self::Snappy => self.unsnap(input, limit),
+            Self::Lz4 => self.unlz4(input, limit),
             Self::Zstd => {
-                let mut decoder =
-                    zstd::stream::read::Decoder::with_buffer(packed.as_ref()).map_err(|e| self.broken(e))?;
-                // A window larger than the limit could only serve output larger than it.
-                decoder.window_log_max(27).map_err(|e| self.broken(e))?;
-                self.read_bounded(decoder, limit)
+                let decoder = zstd::stream::read::Decoder::with_buffer(input);
+                self.unfold(decoder.map_err(|error| self.broken(&error))?, input.len(), limit)
             }
         }
     }
 
-    fn read_bounded(self, reader: impl Read, limit: usize) -> Result<Bytes, CompressionError> {
-        let mut plain = Vec::new();
-        let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        reader.take(one_more).read_to_end(&mut plain).map_err(|e| self.broken(e))?;
-        if plain.len() > limit {
+    /// Reads `decoder` to its end, or to one byte beyond the limit.
+    fn unfold(self, decoder: impl Read, packed: usize, limit: usize) -> Result<Bytes, CompressionError> {
+        let mut out = Vec::with_capacity(packed.saturating_mul(RATIO_GUESS).min(limit));
+        let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+        decoder.take(bound).read_to_end(&mut out).map_err(|error| self.broken(&error))?;
+        if out.len() > limit {
             return Err(self.too_large(limit));
         }
-        Ok(Bytes::from(plain))
+        Ok(out.into())
     }
 
-    fn snappy_decompress(self, packed: &Bytes, limit: usize) -> Result<Bytes, CompressionError> {
-        let magic = XERIAL_HEADER.get(..XERIAL_MAGIC_BYTES).unwrap_or_default();
-        let mut plain = Vec::new();
-        if !packed.starts_with(magic) {
-            self.snappy_block(packed, &mut plain, limit)?;
-            return Ok(Bytes::from(plain));
-        }
-        let mut rest =
-            packed.get(XERIAL_HEADER.len()..).ok_or_else(|| self.broken("its header is cut off"))?;
-        while let Some((length, after)) = rest.split_first_chunk::<4>() {
-            let length = usize::try_from(i32::from_be_bytes(*length)).ok();
-            let (block, after) = length
-                .and_then(|length| after.split_at_checked(length))
-                .ok_or_else(|| self.broken("a block passes the end"))?;
-            self.snappy_block(block, &mut plain, limit)?;
-            rest = after;
-        }
-        if rest.is_empty() { Ok(Bytes::from(plain)) } else { Err(self.broken("a block length is cut off")) }
+    fn unlz4(self, input: &[u8], limit: usize) -> Result<Bytes, CompressionError> {
+        lz4_frame::check(input).map_err(|reason| self.broken(&reason))?;
+        self.unfold(lz4_flex::frame::FrameDecoder::new(input), input.len(), limit)
     }
 
-    /// Appends one raw block; its announced length is believed only up to the limit.
-    fn snappy_block(self, block: &[u8], plain: &mut Vec<u8>, limit: usize) -> Result<(), CompressionError> {
-        let length = snap::raw::decompress_len(block).map_err(|e| self.broken(e))?;
-        let end = plain.len().saturating_add(length);
-        if end > limit {
+    fn unsnap(self, input: &[u8], limit: usize) -> Result<Bytes, CompressionError> {
+        if !input.starts_with(&XERIAL_MAGIC) {
+            let mut out = Vec::new();
+            self.unsnap_block(input, limit, &mut out)?;
+            return Ok(out.into());
+        }
+        let mut blocks =
+            input.get(XERIAL_HEADER..).ok_or_else(|| self.broken(&"the xerial header is cut off"))?;
+        let mut out = Vec::with_capacity(input.len().saturating_mul(RATIO_GUESS).min(limit));
+        while !blocks.is_empty() {
+            let size = blocks.try_get_i32().map_err(|error| self.broken(&error))?;
+            let cut = usize::try_from(size).ok().and_then(|size| blocks.split_at_checked(size));
+            let Some((block, rest)) = cut else {
+                return Err(
+                    self.broken(&format!("a block says it has {size} bytes, {} are left", blocks.len()))
+                );
+            };
+            self.unsnap_block(block, limit, &mut out)?;
+            blocks = rest;
+        }
+        Ok(out.into())
+    }
+
+    /// Appends one raw block to `out`, which is never longer than `limit`.
+    fn unsnap_block(self, block: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+        let size = snap::raw::decompress_len(block).map_err(|error| self.broken(&error))?;
+        if size > limit.saturating_sub(out.len()) {
             return Err(self.too_large(limit));
         }
-        // A snappy block cannot unfold to more than about 64 times its size: announcing more is a lie.
-        if length / 64 > block.len() {
-            return Err(self.broken("it announces more bytes than it can hold"));
+        if size > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
+            return Err(self.broken(&format!("a block of {} bytes cannot unfold to {size}", block.len())));
         }
-        let start = plain.len();
-        plain.resize(end, 0);
-        let target = plain.get_mut(start..).unwrap_or_default();
-        snap::raw::Decoder::new().decompress(block, target).map_err(|e| self.broken(e))?;
+        let start = out.len();
+        out.resize(start + size, 0);
+        let slot = out.get_mut(start..).unwrap_or_default();
+        snap::raw::Decoder::new().decompress(block, slot).map_err(|error| self.broken(&error))?;
         Ok(())
     }
 
-    fn broken(self, reason: impl ToString) -> CompressionError {
+    fn broken(self, reason: &dyn std::fmt::Display) -> CompressionError {
         CompressionError::Broken { codec: self.name(), reason: reason.to_string() }
     }
 
@@ -202,16 +218,35 @@ impl Compression {
     }
 }
 
-fn xerial_compress(plain: &[u8]) -> Result<Bytes, snap::Error> {
+fn gzip(plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
+    let mut encoder = flate2::write::GzEncoder::new(out.writer(), flate2::Compression::default());
+    encoder.write_all(plain)?;
+    encoder.finish()?;
+    Ok(())
+}
+
+fn xerial(plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
+    out.put_slice(&XERIAL_MAGIC);
+    out.put_i32(XERIAL_VERSION);
+    out.put_i32(XERIAL_VERSION);
     let mut encoder = snap::raw::Encoder::new();
-    let mut out = BytesMut::with_capacity(XERIAL_HEADER.len() + plain.len() / 2);
-    out.extend_from_slice(&XERIAL_HEADER);
-    for block in plain.chunks(XERIAL_BLOCK_BYTES) {
-        let packed = encoder.compress_vec(block)?;
-        out.put_i32(i32::try_from(packed.len()).unwrap_or(i32::MAX));
-        out.extend_from_slice(&packed);
+    let mut block = Vec::new();
+    for chunk in plain.chunks(XERIAL_BLOCK) {
+        block.resize(snap::raw::max_compress_len(chunk.len()), 0);
+        let size = encoder.compress(chunk, &mut block)?;
+        out.put_i32(i32::try_from(size).map_err(io::Error::other)?);
+        out.put_slice(block.get(..size).unwrap_or_default());
     }
-    Ok(out.freeze())
+    Ok(())
+}
+
+fn lz4(plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+    let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
+    let mut encoder = FrameEncoder::with_frame_info(info, out.writer());
+    encoder.write_all(plain)?;
+    encoder.finish()?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ proptest! {
 
 #[test]
 fn a_bomb_is_refused_at_the_limit() {
-    let plain = vec![0; 64 << 20];
+    let plain = vec![0; LIMIT + 1];
     for codec in Compression::ALL {
         let packed = codec.compress(&plain).unwrap();
         let refused = codec.decompress(&packed, LIMIT).unwrap_err();
@@ -44,6 +44,39 @@ fn several_xerial_blocks_and_one_raw_block_unfold() {
 fn a_snappy_block_that_announces_too_much_is_refused_without_allocating() {
     let lie = Bytes::from_static(&[0xFF, 0xFF, 0xFF, 0x7F, 0]);
     assert!(Compression::Snappy.decompress(&lie, usize::MAX).is_err());
+}
+
+#[test]
+fn an_lz4_frame_whose_blocks_depend_on_each_other_is_refused() {
+    use lz4_flex::frame::{BlockMode, FrameEncoder, FrameInfo};
+    let info = FrameInfo::new().block_mode(BlockMode::Linked);
+    let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(&[1; 1000]).unwrap();
+    let linked = Bytes::from(encoder.finish().unwrap());
+    let refused = Compression::Lz4.decompress(&linked, LIMIT).unwrap_err();
+    assert!(refused.to_string().contains("depend on each other"), "{refused}");
+}
+
+#[test]
+fn bytes_after_the_compressed_data_are_refused() {
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let mut packed = codec.compress(&[3; 5000]).unwrap().to_vec();
+        packed.push(0);
+        assert!(codec.decompress(&packed.into(), LIMIT).is_err(), "{}", codec.name());
+    }
+}
+
+#[test]
+fn compressed_data_cut_off_anywhere_is_refused() {
+    let plain: Vec<u8> = (0..2000_u32).flat_map(|number| (number % 251).to_le_bytes()).collect();
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let packed = codec.compress(&plain).unwrap();
+        for end in 0..packed.len() {
+            let cut = codec.decompress(&packed.slice(..end), LIMIT);
+            // Without a block, snappy holds nothing: the batch's record count tells that case.
+            assert!(cut.is_err() || cut.unwrap().is_empty(), "{} cut at {end}", codec.name());
+        }
+    }
 }
 
 #[test]

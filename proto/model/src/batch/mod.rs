@@ -14,11 +14,16 @@
 mod assign;
 mod builder;
 mod compression;
+mod control;
+mod error;
 mod header;
+mod lz4_frame;
 mod validate;
 
 pub use assign::AssignedBatch;
 pub use builder::{BatchBuilder, BuildError, HeaderRef};
 pub use compression::{Compression, CompressionError};
+pub use control::{ControlError, ControlKind, ControlMarker};
+pub use error::BatchError;
 pub use header::{BATCH_OVERHEAD, BatchHeader, HeaderError, LENGTH_PREFIX};
-pub use validate::{BatchError, BatchRules, RecordBatch};
+pub use validate::{BatchRules, RecordBatch};

@@ -1,22 +1,21 @@
-//! The check at the door: what a batch must hold before any other room sees it.
+//! The check at the door: bytes become a [`RecordBatch`] here or are refused.
 //!
-//! Everything about a batch that costs time by the byte happens here, on the connection's task: the CRC, the
-//! walk over the records and, for compressed batches, one bounded unfolding. The rules are Kafka's
-//! (`LogValidator`, `DefaultRecordBatch`), with bounds on what a client can make the broker allocate.
+//! Who produces a batch may send anything; after [`RecordBatch::validate`] the layout, the checksum, every
+//! count and every record's framing hold, so nothing behind the door looks at them again. The walk over an
+//! uncompressed batch keeps nothing and allocates nothing.
+//!
+//! Source of the rules: Kafka's `ProduceRequest.validateRecords`, `LogValidator` and `UnifiedLog`.
 
-use bytes::{Bytes, BytesMut};
-use thiserror::Error;
+use bytes::Bytes;
 
-use super::compression::{Compression, CompressionError};
-use super::header::{BATCH_OVERHEAD, BatchHeader, HeaderError};
-use crate::error_code::ErrorCode;
-use crate::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use super::control::ControlMarker;
+use super::error::BatchError;
+use super::header::{BATCH_OVERHEAD, BatchHeader};
+use super::{Compression, LENGTH_PREFIX};
+use crate::frame::{RECORD_BYTES_MIN, next_frame, next_header};
+use crate::ids::{Offset, ProducerId, Timestamp};
 use crate::limits;
-use crate::frame::{Frame, next_frame, next_header};
 use crate::record::{RecordError, Records};
-
-/// The first byte that the CRC covers.
-const CRC_START: usize = 21;
 
 /// What a topic asks of the batches produced to it.
 #[derive(Debug, Clone, Copy)]
@@ -25,138 +24,14 @@ pub struct BatchRules {
     pub batch_bytes_max: usize,
     /// Compacted topics refuse records without a key.
     pub key_required: bool,
-    /// Clients may not write control batches; the broker may.
+    /// Producers may not write control batches; the broker may.
     pub control_allowed: bool,
 }
 
 impl Default for BatchRules {
+    /// The rules of a topic with default configs.
     fn default() -> Self {
         Self { batch_bytes_max: limits::BATCH_BYTES_MAX_DEFAULT, key_required: false, control_allowed: false }
-    }
-}
-
-/// Why a batch was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum BatchError {
-    /// The header is broken.
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    /// The bytes are not exactly one batch.
-    #[error("the batch announces {announced} bytes but {actual} were sent: send exactly one batch")]
-    Length {
-        /// The size in the header.
-        announced: u32,
-        /// The bytes there are.
-        actual: usize,
-    },
-    /// The batch is larger than the topic allows.
-    #[error(
-        "the batch has {actual} bytes, the topic allows {limit}: send smaller batches or raise max.message.bytes"
-    )]
-    TooLarge {
-        /// The topic's `max.message.bytes`.
-        limit: usize,
-        /// The size of the batch.
-        actual: usize,
-    },
-    /// The checksum does not fit the bytes.
-    #[error(
-        "the batch's CRC32C is {stored:08x} but its bytes sum to {computed:08x}: it was damaged on the way"
-    )]
-    Checksum {
-        /// The checksum in the header.
-        stored: u32,
-        /// The checksum of the bytes.
-        computed: u32,
-    },
-    /// A client gave the batch an offset of its own.
-    #[error("base offset {base_offset} must be 0: the partition assigns offsets")]
-    BaseOffset {
-        /// The base offset found.
-        base_offset: Offset,
-    },
-    /// The record count is out of range or does not fit the offsets.
-    #[error("record count {count} does not fit last offset delta {last_offset_delta} (1 to {limit} records)")]
-    Count {
-        /// The count in the header.
-        count: i32,
-        /// The last offset delta in the header.
-        last_offset_delta: i32,
-        /// The most records allowed.
-        limit: i32,
-    },
-    /// The codec's id is unknown.
-    #[error("compression id {id} is unknown: use none, gzip, snappy, lz4 or zstd")]
-    Codec {
-        /// The id found.
-        id: i16,
-    },
-    /// The records cannot be unfolded.
-    #[error(transparent)]
-    Compression(#[from] CompressionError),
-    /// A record is broken.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The header's max timestamp is not that of the records.
-    #[error("max timestamp {stored} does not fit the records, whose largest is {actual}")]
-    MaxTimestamp {
-        /// The header's value.
-        stored: Timestamp,
-        /// The largest of the records.
-        actual: Timestamp,
-    },
-    /// A client set a bit that is the broker's.
-    #[error("a client may not write a batch with the {bit} bit")]
-    ReservedBit {
-        /// The bit's name.
-        bit: &'static str,
-    },
-    /// Producer id, epoch and sequence do not go together.
-    #[error("producer id {id} with epoch {epoch} and sequence {sequence}: all three must be set, or none")]
-    Producer {
-        /// The producer id.
-        id: i64,
-        /// The producer epoch.
-        epoch: i16,
-        /// The base sequence.
-        sequence: i32,
-    },
-}
-
-impl BatchError {
-    /// The protocol's code for this error.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::TooLarge { .. } | Self::Compression(CompressionError::TooLarge { .. }) => {
-                ErrorCode::MessageTooLarge
-            }
-            Self::Record(error) => error.code(),
-            Self::Header(_)
-            | Self::Length { .. }
-            | Self::Checksum { .. }
-            | Self::Compression(CompressionError::Broken { .. }) => ErrorCode::CorruptMessage,
-            Self::Codec { .. } => ErrorCode::UnsupportedCompression,
-            Self::BaseOffset { .. }
-            | Self::Count { .. }
-            | Self::MaxTimestamp { .. }
-            | Self::ReservedBit { .. }
-            | Self::Producer { .. } => ErrorCode::InvalidRecord,
-        }
-    }
-
-    /// The limit that was passed and the value found, when a limit was passed.
-    #[must_use]
-    pub fn limit(&self) -> Option<(i64, i64)> {
-        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        match self {
-            Self::TooLarge { limit, actual } => Some((number(*limit), number(*actual))),
-            Self::Count { count, limit, .. } => Some((i64::from(*limit), i64::from(*count))),
-            Self::Record(RecordError::HeaderCount { limit, actual, .. }) => {
-                Some((number(*limit), number(*actual)))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -168,62 +43,80 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// Checks everything: header, length, size, CRC32C, counts, codec, and each record's framing, offset, key
-    /// and (for uncompressed batches) timestamp; a compressed batch is unfolded within bounds for it.
+    /// Checks everything: header, length (exactly one batch in `bytes`), CRC32C, counts, codec, and every
+    /// record's framing, deltas, and keys (unfolding a compressed batch within bounds).
+    ///
+    /// A max timestamp that is not the records' largest is put right, as Kafka does: indexes by time are
+    /// built from it. That costs a copy, and only for such a batch.
     ///
     /// # Errors
-    /// [`BatchError`] names the rule that is broken.
+    /// [`BatchError`] names the rule.
     pub fn validate(bytes: Bytes, rules: &BatchRules) -> Result<Self, BatchError> {
-        if bytes.len() > rules.batch_bytes_max {
-            return Err(BatchError::TooLarge { limit: rules.batch_bytes_max, actual: bytes.len() });
+        let header = BatchHeader::parse(&bytes)?;
+        let limit = rules.batch_bytes_max;
+        if header.size() > limit {
+            return Err(BatchError::TooLarge { limit, actual: header.size() });
         }
-        let batch = Self::from_log(bytes)?;
-        batch.check_header(rules)?;
-        batch.check_records(rules)?;
-        Ok(batch)
+        let batch = Self::checked(bytes, header)?;
+        let compression = check_header(&header, rules)?;
+        let unfolded = compression.decompress(&batch.payload(), limits::UNCOMPRESSED_BATCH_BYTES_MAX)?;
+        let largest = walk(&header, &unfolded, rules)?;
+        if header.is_control() {
+            ControlMarker::parse(&batch)?;
+        }
+        if largest == header.max_timestamp {
+            return Ok(batch);
+        }
+        Ok(batch.with_header(BatchHeader { max_timestamp: largest, ..header }))
     }
 
     /// Checks header, length and CRC32C only: for bytes read back from a log that validated them before.
     ///
     /// # Errors
-    /// [`BatchError`] names the rule that is broken.
+    /// [`BatchError`] names the rule.
     pub fn from_log(bytes: Bytes) -> Result<Self, BatchError> {
         let header = BatchHeader::parse(&bytes)?;
-        if header.size() != bytes.len() {
-            return Err(BatchError::Length { announced: header.size_bytes, actual: bytes.len() });
+        Self::checked(bytes, header)
+    }
+
+    /// Splits the concatenated batches of a fetch response; each is checked as [`Self::from_log`] does.
+    ///
+    /// After an error there is no further item.
+    pub fn split(mut bytes: Bytes) -> impl Iterator<Item = Result<Self, BatchError>> {
+        std::iter::from_fn(move || {
+            if bytes.is_empty() {
+                return None;
+            }
+            let item = Self::split_first(&mut bytes);
+            if item.is_err() {
+                bytes.clear();
+            }
+            Some(item)
+        })
+    }
+
+    fn split_first(bytes: &mut Bytes) -> Result<Self, BatchError> {
+        let header = BatchHeader::parse(bytes)?;
+        let (stated, actual) = (header.size(), bytes.len());
+        if stated > actual {
+            return Err(BatchError::Length { stated, actual });
+        }
+        Self::checked(bytes.split_to(stated), header)
+    }
+
+    /// Checks what every batch must hold: `bytes` are as long as the header says, and their checksum.
+    fn checked(bytes: Bytes, header: BatchHeader) -> Result<Self, BatchError> {
+        let (stated, actual) = (header.size(), bytes.len());
+        if stated != actual {
+            return Err(BatchError::Length { stated, actual });
         }
         let computed = checksum(&bytes);
         if computed != header.crc {
-            return Err(BatchError::Checksum { stored: header.crc, computed });
+            return Err(BatchError::Checksum { stated: header.crc, computed });
         }
         Ok(Self { bytes, header })
     }
 
-    /// Splits the concatenated batches of a fetch; each is checked as [`Self::from_log`] does. Ends after
-    /// the first error.
-    pub fn split(bytes: Bytes) -> impl Iterator<Item = Result<Self, BatchError>> {
-        let mut rest = bytes;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let batch = Self::take_from(&mut rest);
-            if batch.is_err() {
-                rest = Bytes::new();
-            }
-            Some(batch)
-        })
-    }
-
-    fn take_from(rest: &mut Bytes) -> Result<Self, BatchError> {
-        let header = BatchHeader::parse(rest)?;
-        if header.size() > rest.len() {
-            return Err(BatchError::Length { announced: header.size_bytes, actual: rest.len() });
-        }
-        Self::from_log(rest.split_to(header.size()))
-    }
-
-    /// A batch that this crate has just built.
     pub(crate) const fn from_parts(bytes: Bytes, header: BatchHeader) -> Self {
         Self { bytes, header }
     }
@@ -246,132 +139,147 @@ impl RecordBatch {
         self.bytes
     }
 
-    /// Its records, keys and values as slices of the batch (of the unfolded bytes when it is compressed).
+    /// Its records, keys and values as slices of the batch (or of the unfolded batch when it is compressed).
     ///
     /// # Errors
-    /// When the records cannot be unfolded.
+    /// When a compressed batch cannot be unfolded.
     pub fn records(&self) -> Result<Records, BatchError> {
-        Ok(Records::new(self.header, self.plain_records()?))
+        let codec = self.header.compression().ok_or_else(|| unknown_codec(&self.header))?;
+        let unfolded = codec.decompress(&self.payload(), limits::UNCOMPRESSED_BATCH_BYTES_MAX)?;
+        Ok(Records::new(self.header, unfolded))
     }
 
-    /// The batch with the broker's clock as the timestamp of all its records (`LogAppendTime`). Copies and
-    /// checksums it again, because that field lies under the CRC.
+    /// The batch with the broker's clock as the timestamp of all records (`LogAppendTime`); re-checksums it,
+    /// in a copy where the bytes are shared.
     #[must_use]
     pub fn with_log_append_time(self, now: Timestamp) -> Self {
-        let header = BatchHeader { max_timestamp: now, ..self.header }.with_log_append_time(true);
-        let mut bytes = BytesMut::from(self.bytes.as_ref());
+        let header = BatchHeader { max_timestamp: now, ..self.header.with_log_append_time(true) };
+        self.with_header(header)
+    }
+
+    fn with_header(self, header: BatchHeader) -> Self {
+        let mut bytes = self.bytes.try_into_mut().unwrap_or_else(|shared| shared.as_ref().into());
         let header = seal(&mut bytes, header);
         Self { bytes: bytes.freeze(), header }
     }
 
-    fn codec(&self) -> Result<Compression, BatchError> {
-        self.header.compression().ok_or(BatchError::Codec { id: self.header.attributes & 0x07 })
-    }
-
-    fn plain_records(&self) -> Result<Bytes, BatchError> {
-        let packed = self.bytes.slice(BATCH_OVERHEAD..);
-        Ok(self.codec()?.decompress(&packed, limits::UNCOMPRESSED_BATCH_BYTES_MAX)?)
-    }
-
-    fn check_header(&self, rules: &BatchRules) -> Result<(), BatchError> {
-        let header = &self.header;
-        if header.base_offset != Offset::ZERO {
-            return Err(BatchError::BaseOffset { base_offset: header.base_offset });
-        }
-        let (count, limit) = (header.record_count, limits::RECORDS_PER_BATCH_MAX);
-        let last_offset_delta = header.last_offset_delta;
-        if count < 1 || count > limit || last_offset_delta != count - 1 {
-            return Err(BatchError::Count { count, last_offset_delta, limit });
-        }
-        if header.is_control() && !rules.control_allowed {
-            return Err(BatchError::ReservedBit { bit: "control" });
-        }
-        if header.has_delete_horizon() {
-            return Err(BatchError::ReservedBit { bit: "delete horizon" });
-        }
-        if header.is_log_append_time() {
-            return Err(BatchError::ReservedBit { bit: "timestamp type" });
-        }
-        self.check_producer()
-    }
-
-    fn check_producer(&self) -> Result<(), BatchError> {
-        let header = &self.header;
-        let set = header.producer_id.0 >= 0 && header.producer_epoch.0 >= 0 && header.base_sequence.0 >= 0;
-        let control = header.is_control() && header.producer_id.0 >= 0 && header.producer_epoch.0 >= 0;
-        let unset = header.producer_id == ProducerId::NONE
-            && header.producer_epoch == ProducerEpoch::NONE
-            && header.base_sequence == Sequence::NONE
-            && !header.is_transactional();
-        if set || control || unset {
-            return Ok(());
-        }
-        Err(BatchError::Producer {
-            id: header.producer_id.0,
-            epoch: header.producer_epoch.0,
-            sequence: header.base_sequence.0,
-        })
-    }
-
-    fn check_records(&self, rules: &BatchRules) -> Result<(), BatchError> {
-        let plain = self.plain_records()?;
-        let mut input = plain.as_ref();
-        let mut largest = Timestamp::NONE;
-        for index in 0..self.header.record_count.unsigned_abs() {
-            let record = next_frame(&mut input, index)?;
-            check_record(&record, index, rules)?;
-            largest = largest.max(self.header.record_timestamp(record.timestamp_delta));
-        }
-        if !input.is_empty() {
-            return Err(RecordError::Trailing { extra: input.len() }.into());
-        }
-        // The time index repeats the header's value, so it has to be true.
-        if largest != self.header.max_timestamp {
-            return Err(BatchError::MaxTimestamp { stored: self.header.max_timestamp, actual: largest });
-        }
-        Ok(())
+    /// What follows the header.
+    fn payload(&self) -> Bytes {
+        self.bytes.slice(BATCH_OVERHEAD.min(self.bytes.len())..)
     }
 }
 
-fn check_record(record: &Frame<'_>, index: u32, rules: &BatchRules) -> Result<(), RecordError> {
-    let actual = record.offset_delta;
-    if u32::try_from(actual) != Ok(index) {
-        let expected = i32::try_from(index).unwrap_or(i32::MAX);
-        return Err(RecordError::OffsetDelta { index, expected, actual });
+/// CRC32C of what a batch's checksum covers.
+pub(super) fn checksum(batch: &[u8]) -> u32 {
+    crc32c::crc32c(batch.get(BatchHeader::CRC_START..).unwrap_or_default())
+}
+
+/// Writes `header` over the front of `batch` with the right size and checksum, and returns it.
+pub(super) fn seal(batch: &mut [u8], header: BatchHeader) -> BatchHeader {
+    let size_bytes = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+    let mut sealed = BatchHeader { size_bytes, ..header };
+    put_header(batch, &sealed);
+    sealed.crc = checksum(batch);
+    put_header(batch, &sealed);
+    sealed
+}
+
+fn put_header(batch: &mut [u8], header: &BatchHeader) {
+    if let Some(front) = batch.first_chunk_mut::<BATCH_OVERHEAD>() {
+        *front = header.encode();
     }
-    if rules.key_required && record.key.is_none() {
-        return Err(RecordError::KeyMissing { index });
+}
+
+const fn unknown_codec(header: &BatchHeader) -> BatchError {
+    BatchError::Codec { id: header.attributes & 0x07 }
+}
+
+/// Checks what the header says about the batch, before any record is looked at.
+fn check_header(header: &BatchHeader, rules: &BatchRules) -> Result<Compression, BatchError> {
+    if header.base_offset != Offset::ZERO {
+        return Err(BatchError::BaseOffset { actual: header.base_offset });
     }
-    let (limit, actual) = (limits::HEADERS_PER_RECORD_MAX, record.header_count);
-    if actual > limit {
-        return Err(RecordError::HeaderCount { index, limit, actual });
+    let count = header.record_count;
+    if count <= 0 || i64::from(count) != i64::from(header.last_offset_delta) + 1 {
+        return Err(BatchError::Count { count, last_offset_delta: header.last_offset_delta });
     }
-    let mut headers = record.headers;
-    for _ in 0..actual {
+    if count > limits::RECORDS_PER_BATCH_MAX {
+        return Err(BatchError::TooManyRecords { limit: limits::RECORDS_PER_BATCH_MAX, actual: count });
+    }
+    check_attributes(header, rules)?;
+    check_producer(header)?;
+    header.compression().ok_or_else(|| unknown_codec(header))
+}
+
+fn check_attributes(header: &BatchHeader, rules: &BatchRules) -> Result<(), BatchError> {
+    if header.unknown_attributes() != 0 {
+        return Err(BatchError::Attributes { bits: header.unknown_attributes() });
+    }
+    if header.is_log_append_time() {
+        return Err(BatchError::TimestampType);
+    }
+    if header.has_delete_horizon() {
+        return Err(BatchError::DeleteHorizon);
+    }
+    if header.is_control() && !rules.control_allowed {
+        return Err(BatchError::Control);
+    }
+    Ok(())
+}
+
+fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
+    let (id, epoch, sequence) = (header.producer_id, header.producer_epoch, header.base_sequence);
+    let fault = BatchError::Producer { id, epoch, sequence };
+    // Some clients leave other values than -1 in epoch and sequence when they are not idempotent.
+    if id == ProducerId::NONE {
+        return if header.is_transactional() { Err(fault) } else { Ok(()) };
+    }
+    // Markers carry the producer they end but take no sequence.
+    let numbered = header.is_control() || sequence.0 >= 0;
+    if id.0 < 0 || epoch.0 < 0 || !numbered { Err(fault) } else { Ok(()) }
+}
+
+/// Checks every record of the unfolded batch and returns the largest timestamp.
+fn walk(header: &BatchHeader, unfolded: &[u8], rules: &BatchRules) -> Result<Timestamp, RecordError> {
+    let stated = header.record_count.unsigned_abs();
+    let most = unfolded.len() / RECORD_BYTES_MIN;
+    if usize::try_from(stated).map_or(true, |stated| stated > most) {
+        // Reached before the walk so that a batch that claims a million records costs nothing.
+        return Err(RecordError::Missing { stated, actual: u32::try_from(most).unwrap_or(u32::MAX) });
+    }
+    let mut rest = unfolded;
+    let mut largest = Timestamp::from_millis(i64::MIN);
+    for index in 0..stated {
+        if rest.is_empty() {
+            return Err(RecordError::Missing { stated, actual: index });
+        }
+        let frame = next_frame(&mut rest, index)?;
+        let expected = index.cast_signed();
+        if frame.offset_delta != expected {
+            return Err(RecordError::OffsetDelta { index, expected, actual: frame.offset_delta });
+        }
+        if frame.key.is_none() && rules.key_required && !header.is_control() {
+            return Err(RecordError::KeyMissing { index });
+        }
+        walk_headers(frame.headers, frame.header_count, index)?;
+        largest = largest.max(header.record_timestamp(frame.timestamp_delta));
+    }
+    if rest.is_empty() { Ok(largest) } else { Err(RecordError::Trailing { extra: rest.len() }) }
+}
+
+#[inline]
+fn walk_headers(mut headers: &[u8], count: usize, index: u32) -> Result<(), RecordError> {
+    let limit = limits::HEADERS_PER_RECORD_MAX;
+    if count > limit {
+        return Err(RecordError::HeaderCount { index, limit, actual: count });
+    }
+    for _ in 0..count {
         next_header(&mut headers, index)?;
     }
     if headers.is_empty() { Ok(()) } else { Err(RecordError::Slack { index, extra: headers.len() }) }
 }
 
-fn checksum(batch: &[u8]) -> u32 {
-    crc32c::crc32c(batch.get(CRC_START..).unwrap_or_default())
-}
-
-/// Writes `header` over the first bytes of a whole batch, with the size and checksum the bytes have.
-pub(super) fn seal(bytes: &mut BytesMut, header: BatchHeader) -> BatchHeader {
-    let size_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let unsealed = BatchHeader { size_bytes, crc: 0, ..header };
-    write_header(bytes, &unsealed);
-    let sealed = BatchHeader { crc: checksum(bytes), ..unsealed };
-    write_header(bytes, &sealed);
-    sealed
-}
-
-fn write_header(bytes: &mut BytesMut, header: &BatchHeader) {
-    if let Some(place) = bytes.first_chunk_mut::<BATCH_OVERHEAD>() {
-        *place = header.encode();
-    }
-}
+const _: () = assert!(LENGTH_PREFIX < BatchHeader::CRC_START && BatchHeader::CRC_START < BATCH_OVERHEAD);
 
 #[cfg(test)]
 #[path = "validate_tests.rs"]

@@ -1,7 +1,11 @@
+use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
 
 use super::super::builder::tests::{build, parts};
+use super::super::{CompressionError, HeaderError};
 use super::*;
+use crate::error_code::ErrorCode;
+use crate::varint;
 
 fn rules() -> BatchRules {
     BatchRules::default()
@@ -22,11 +26,18 @@ fn changed(change: impl FnOnce(&mut BatchHeader)) -> BatchError {
     RecordBatch::validate(bytes.freeze(), &rules()).unwrap_err()
 }
 
+/// Whether `bytes` are refused, or validated and then read to their last record.
+fn readable(bytes: Bytes) -> bool {
+    let Ok(batch) = RecordBatch::validate(bytes, &rules()) else { return true };
+    let count = usize::try_from(batch.header().record_count).unwrap();
+    batch.records().unwrap().filter(Result::is_ok).count() == count
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic(bytes: Vec<u8>) {
         let bytes = Bytes::from(bytes);
-        let _ = RecordBatch::validate(bytes.clone(), &rules());
+        prop_assert!(readable(bytes.clone()));
         prop_assert!(RecordBatch::split(bytes).count() <= 2);
     }
 
@@ -42,7 +53,7 @@ proptest! {
         };
         seal(&mut bytes, header);
         let bytes = bytes.freeze();
-        let _ = RecordBatch::validate(bytes.clone(), &rules());
+        prop_assert!(readable(bytes.clone()));
         if let Ok(batch) = RecordBatch::from_log(bytes)
             && let Ok(records) = batch.records()
         {
@@ -81,18 +92,111 @@ proptest! {
 fn each_broken_rule_of_the_header_is_named() {
     assert!(matches!(changed(|h| h.record_count = 2), BatchError::Count { count: 2, .. }));
     assert!(matches!(changed(|h| h.record_count = 0), BatchError::Count { .. }));
+    assert!(matches!(changed(|h| h.record_count = -1), BatchError::Count { .. }));
     assert!(matches!(changed(|h| h.record_count = i32::MAX), BatchError::Count { .. }));
     assert!(matches!(changed(|h| h.last_offset_delta = 3), BatchError::Count { .. }));
+    let most = limits::RECORDS_PER_BATCH_MAX;
+    let many = changed(|h| (h.record_count, h.last_offset_delta) = (most + 1, most));
+    assert_eq!(many, BatchError::TooManyRecords { limit: most, actual: most + 1 });
     assert!(matches!(changed(|h| h.base_offset = Offset::new(9).unwrap()), BatchError::BaseOffset { .. }));
-    assert!(matches!(changed(|h| h.attributes = 5), BatchError::Codec { id: 5 }));
-    assert!(matches!(changed(|h| h.attributes = 0x20), BatchError::ReservedBit { bit: "control" }));
-    assert!(matches!(changed(|h| h.attributes = 0x40), BatchError::ReservedBit { .. }));
-    assert!(matches!(changed(|h| h.attributes = 0x08), BatchError::ReservedBit { .. }));
+    for id in 5..8 {
+        assert_eq!(changed(|h| h.attributes = id), BatchError::Codec { id });
+    }
+    assert_eq!(changed(|h| h.attributes = 0x80), BatchError::Attributes { bits: 0x80 });
+    assert_eq!(changed(|h| h.attributes = 0x20), BatchError::Control);
+    assert_eq!(changed(|h| h.attributes = 0x40), BatchError::DeleteHorizon);
+    assert_eq!(changed(|h| h.attributes = 0x08), BatchError::TimestampType);
     assert!(matches!(changed(|h| h.attributes = 0x10), BatchError::Producer { .. }));
     assert!(matches!(changed(|h| h.producer_id = ProducerId(4)), BatchError::Producer { .. }));
-    let late = Timestamp::from_millis(6);
-    assert!(matches!(changed(|h| h.max_timestamp = late), BatchError::MaxTimestamp { .. }));
+    assert!(matches!(changed(|h| h.producer_id = ProducerId(-2)), BatchError::Producer { .. }));
     assert!(matches!(changed(|h| h.attributes = 1), BatchError::Compression(_)));
+}
+
+/// One uncompressed batch that says it has `count` records and holds `records`, checksummed.
+fn holding(count: i32, records: &[u8]) -> Result<RecordBatch, BatchError> {
+    let mut bytes = one(None);
+    let template = BatchHeader::parse(&bytes).unwrap();
+    bytes.truncate(BATCH_OVERHEAD);
+    bytes.put_slice(records);
+    seal(&mut bytes, BatchHeader { record_count: count, last_offset_delta: count - 1, ..template });
+    RecordBatch::validate(bytes.freeze(), &rules())
+}
+
+/// A record with the given body after its attributes, framed by its right length.
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    varint::put_i32(&mut out, i32::try_from(body.len() + 1).unwrap());
+    out.push(0);
+    out.extend_from_slice(body);
+    out
+}
+
+/// A record without key, value and headers at offset delta `delta`.
+fn bare(delta: u8) -> Vec<u8> {
+    framed(&[0, delta * 2, 1, 1, 0])
+}
+
+#[test]
+fn each_broken_rule_of_the_records_is_named() {
+    let refused = |count, records: &[u8]| match holding(count, records).unwrap_err() {
+        BatchError::Record(error) => error,
+        other => panic!("{other}"),
+    };
+    let field = |field| RecordError::Field { index: 0, field };
+    assert!(holding(2, &[bare(0), bare(1)].concat()).is_ok());
+    assert_eq!(refused(2, &bare(0)), RecordError::Missing { stated: 2, actual: 1 });
+    let wide = framed(&[0, 0, 1, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0]);
+    assert_eq!(refused(2, &wide), RecordError::Missing { stated: 2, actual: 1 });
+    assert_eq!(refused(1, &[bare(0), vec![9]].concat()), RecordError::Trailing { extra: 1 });
+    let gap = RecordError::OffsetDelta { index: 1, expected: 1, actual: 2 };
+    assert_eq!(refused(2, &[bare(0), bare(2)].concat()), gap);
+    let long = RecordError::Length { index: 0, length: 63, available: 6 };
+    assert_eq!(refused(1, &[126, 0, 0, 0, 1, 1, 0]), long);
+    assert!(matches!(refused(1, &[1, 0, 0, 0, 1, 1, 0]), RecordError::Length { length: -1, .. }));
+    assert_eq!(refused(1, &[0x80; 9]), field("length"));
+    assert_eq!(refused(1, &[0; 7]), field("attributes"));
+    assert_eq!(refused(1, &framed(&[0, 0, 3, 1, 0])), field("key"));
+    assert_eq!(refused(1, &framed(&[0, 0, 1, 60, 0])), field("value"));
+    assert_eq!(refused(1, &framed(&[0, 0, 1, 1, 1])), field("header count"));
+    assert_eq!(refused(1, &framed(&[0, 0, 1, 1, 2, 1, 1])), field("header key"));
+    assert_eq!(refused(1, &framed(&[0, 0, 1, 1, 2, 0, 4])), field("header value"));
+    assert_eq!(refused(1, &framed(&[0, 0, 1, 1, 0, 7])), RecordError::Slack { index: 0, extra: 1 });
+    let mut many = vec![0, 0, 1, 1];
+    varint::put_i32(&mut many, 1001);
+    many.resize(many.len() + 2002, 0);
+    let refused = refused(1, &framed(&many));
+    assert_eq!(refused, RecordError::HeaderCount { index: 0, limit: 1000, actual: 1001 });
+}
+
+#[test]
+fn a_wrong_max_timestamp_is_put_right() {
+    let mut bytes = one(None);
+    let header = BatchHeader::parse(&bytes).unwrap();
+    seal(&mut bytes, BatchHeader { max_timestamp: Timestamp::from_millis(6), ..header });
+    let batch = RecordBatch::validate(bytes.freeze(), &rules()).unwrap();
+    assert_eq!(batch.bytes().as_ref(), one(None).as_ref());
+    assert_eq!(batch.header().max_timestamp, Timestamp::from_millis(5));
+}
+
+#[test]
+fn values_that_clients_leave_in_unused_producer_fields_are_let_through() {
+    let mut bytes = one(None);
+    let header = BatchHeader::parse(&bytes).unwrap();
+    seal(&mut bytes, BatchHeader { base_sequence: crate::ids::Sequence(0), ..header });
+    assert!(RecordBatch::validate(bytes.freeze(), &rules()).is_ok());
+}
+
+#[test]
+fn a_batch_that_unfolds_beyond_the_limit_is_refused() {
+    let mut bytes = one(None);
+    let header = BatchHeader::parse(&bytes).unwrap().with_compression(Compression::Zstd);
+    bytes.truncate(BATCH_OVERHEAD);
+    let limit = limits::UNCOMPRESSED_BATCH_BYTES_MAX;
+    bytes.put_slice(&Compression::Zstd.compress(&vec![0; limit + 1]).unwrap());
+    seal(&mut bytes, header);
+    let refused = RecordBatch::validate(bytes.freeze(), &rules()).unwrap_err();
+    assert_eq!(refused, CompressionError::TooLarge { codec: "zstd", limit }.into());
+    assert_eq!(refused.code(), ErrorCode::MessageTooLarge);
 }
 
 #[test]
