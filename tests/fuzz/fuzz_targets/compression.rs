@@ -1,0 +1,5 @@
+//! See `checks::compression`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidelog_fuzz::checks::compression(data));

@@ -1,0 +1,5 @@
+//! See `checks::varint`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidelog_fuzz::checks::varint(data));

@@ -1,0 +1,3 @@
+//! The checks behind the fuzz targets of this directory.
+
+pub mod checks;
