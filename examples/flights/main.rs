@@ -48,7 +48,9 @@ async fn run() -> Result<()> {
     let broker = BrokerCommand::new(home.path().join("data"))?.start()?;
     tell("broker ready in", &format!("{:.0?}", broker.ready_in()))?;
     let client = Client::connect(&broker.url()).await?;
-    client.admin().create_topic(NewTopic::new(TOPIC).partitions(PARTITIONS)).await?;
+    // The flights are of 2013: by the default retention of a week they would be deleted at once.
+    let topic = NewTopic::new(TOPIC).partitions(PARTITIONS).config("retention.ms", "-1");
+    client.admin().create_topic(topic).await?;
 
     // The first group follows live, through the kill; the second one reads everything afterwards.
     let board = tokio::spawn(follow(client.clone(), TOPIC.to_owned(), "departure-board", flights.len()));

@@ -34,7 +34,7 @@ const READERS: u32 = 3;
 /// Kills of a run by default: what fits into the test suite.
 const KILLS: u64 = 25;
 /// Topics and their partitions. The first two roll their segments all the time.
-const TOPICS: [(&str, i32); 3] = [("rolling", 4), ("rolling-compressed", 2), ("plain", 3)];
+const TOPICS: [(&str, i32); 3] = [("rolling", 4), ("rolling-too", 2), ("plain", 3)];
 /// The segment size of the rolling topics.
 const SEGMENT_BYTES: u32 = 64 * 1024;
 
@@ -114,9 +114,6 @@ async fn create_topics(url: &str) -> Result<()> {
         let mut topic = NewTopic::new(name).partitions(partitions);
         if name.starts_with("rolling") {
             topic = topic.config("segment.bytes", SEGMENT_BYTES.to_string());
-        }
-        if name == "rolling-compressed" {
-            topic = topic.config("compression.type", "producer");
         }
         admin.create_topic(topic).await?;
     }

@@ -62,6 +62,13 @@ impl BrokerCommand {
         self
     }
 
+    /// Writes the broker's log here instead.
+    #[must_use]
+    pub fn log(mut self, file: impl Into<PathBuf>) -> Self {
+        self.log = file.into();
+        self
+    }
+
     /// Adds a command-line argument.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<String>) -> Self {

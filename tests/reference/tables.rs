@@ -1,0 +1,51 @@
+//! The tables of `docs/` that are written from the code.
+
+use std::fs;
+
+use tidelog_core::catalog::TOPIC_CONFIGS;
+use tidelog_model::ErrorCode;
+use tidelog_tests::binaries::root;
+
+/// What stands between the two marks of a table in a document.
+fn check(document: &str, name: &str, table: &str) {
+    let path = root().join(document);
+    let text = fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
+    let start = text.find(&begin).unwrap_or_else(|| panic!("{document} has no {begin:?}")) + begin.len();
+    let stop = text.find(&end).unwrap_or_else(|| panic!("{document} has no {end:?}"));
+    let found = text.get(start..stop).unwrap();
+    if found == table {
+        return;
+    }
+    assert!(
+        std::env::var_os("TIDELOG_BLESS").is_some(),
+        "{document}: the table {name} is not what the code says; run again with TIDELOG_BLESS=1"
+    );
+    let blessed = format!("{}{table}{}", text.get(..start).unwrap(), text.get(stop..).unwrap());
+    fs::write(path, blessed).unwrap();
+}
+
+#[test]
+fn topic_configs_are_documented_as_they_are() {
+    let mut table = "| config | type | default | what it does |\n| --- | --- | --- | --- |\n".to_owned();
+    for config in TOPIC_CONFIGS {
+        let kind = format!("{}: {}", config.kind.name(), config.kind.allowed());
+        let row =
+            format!("| `{}` | {kind} | `{}` | {} |\n", config.key, config.default, config.documentation);
+        table.push_str(&row);
+    }
+    check("docs/topic-configs.md", "topic-configs", &table);
+}
+
+#[test]
+fn error_codes_are_documented_as_they_are() {
+    let mut table = "| code | the same request may succeed later | the record may be stored all the same |\n\
+                     | --- | --- | --- |\n"
+        .to_owned();
+    let yes = |yes: bool| if yes { "yes" } else { "no" };
+    for code in ErrorCode::ALL {
+        let (retry, written) = (yes(code.is_retryable()), yes(code.may_have_been_written()));
+        table.push_str(&format!("| `{}` | {retry} | {written} |\n", code.name()));
+    }
+    check("docs/error-codes.md", "error-codes", &table);
+}
