@@ -29,9 +29,8 @@ pub enum VarintError {
 /// [`VarintError`] when `input` is too short or the integer too long; `input` is then unchanged.
 #[inline]
 pub fn read_i32(input: &mut &[u8]) -> Result<i32, VarintError> {
-    if let [first @ 0..=0x7f, rest @ ..] = *input {
-        *input = rest;
-        return Ok(unzigzag_i32(u32::from(*first)));
+    if let Some(short) = read_short(input) {
+        return Ok(unzigzag_i32(short));
     }
     let raw = read_unsigned(input, VARINT_BYTES_MAX, u64::from(u32::MAX))?;
     u32::try_from(raw).map(unzigzag_i32).map_err(|_| VarintError::Overlong)
@@ -43,9 +42,8 @@ pub fn read_i32(input: &mut &[u8]) -> Result<i32, VarintError> {
 /// [`VarintError`] when `input` is too short or the integer too long; `input` is then unchanged.
 #[inline]
 pub fn read_i64(input: &mut &[u8]) -> Result<i64, VarintError> {
-    if let [first @ 0..=0x7f, rest @ ..] = *input {
-        *input = rest;
-        return Ok(unzigzag_i64(u64::from(*first)));
+    if let Some(short) = read_short(input) {
+        return Ok(unzigzag_i64(u64::from(short)));
     }
     read_unsigned(input, VARLONG_BYTES_MAX, u64::MAX).map(unzigzag_i64)
 }
@@ -98,7 +96,15 @@ const fn size_unsigned(raw: u64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-fn put_unsigned(out: &mut impl BufMut, mut raw: u64) {
+#[inline]
+fn put_unsigned(out: &mut impl BufMut, raw: u64) {
+    match u8::try_from(raw) {
+        Ok(short @ 0..=0x7f) => out.put_u8(short),
+        _ => put_long(out, raw),
+    }
+}
+
+fn put_long(out: &mut impl BufMut, mut raw: u64) {
     let mut encoded = [0; VARLONG_BYTES_MAX];
     let mut size = 0;
     for slot in &mut encoded {
@@ -112,6 +118,22 @@ fn put_unsigned(out: &mut impl BufMut, mut raw: u64) {
         *slot = low | 0x80;
     }
     out.put_slice(encoded.get(..size).unwrap_or_default());
+}
+
+/// Takes an integer of one or two bytes, which nearly every field of a record is.
+#[inline]
+fn read_short(input: &mut &[u8]) -> Option<u32> {
+    match *input {
+        [first @ 0..=0x7f, rest @ ..] => {
+            *input = rest;
+            Some(u32::from(*first))
+        }
+        [first, second @ 0..=0x7f, rest @ ..] => {
+            *input = rest;
+            Some(u32::from(first & 0x7f) | u32::from(*second) << 7)
+        }
+        _ => None,
+    }
 }
 
 fn read_unsigned(input: &mut &[u8], bytes_max: usize, value_max: u64) -> Result<u64, VarintError> {
