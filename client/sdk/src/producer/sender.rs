@@ -29,8 +29,6 @@ use crate::error::{Error, ErrorKind};
 
 /// How many batches are compressed side by side.
 const ENCODERS: usize = 4;
-/// Small batches share a request up to this size.
-const REQUEST_BYTES: usize = 1024 * 1024;
 /// The longest sleep; anything earlier wakes the task.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -181,9 +179,9 @@ impl Sender {
             && self.outbox.requests_in_flight() < settings.in_flight_requests
             && self.outbox.sent_bytes() < settings.in_flight_bytes
         {
-            let Some(request) = self.outbox.next_request(settings.acks.to_wire(), REQUEST_BYTES) else {
-                break;
-            };
+            // Small batches share a request as large as a full batch.
+            let request = self.outbox.next_request(settings.acks.to_wire(), settings.batch_bytes);
+            let Some(request) = request else { break };
             stream.send(request, now);
         }
     }
