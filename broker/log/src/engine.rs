@@ -1,0 +1,202 @@
+//! The seam: what a storage engine of one partition does for its owner.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidelog_model::batch::{AssignedBatch, BatchHeader};
+use tidelog_model::{Offset, PartitionIndex, Timestamp, TopicId};
+
+use crate::config::LogConfig;
+use crate::error::{ReadError, StorageError};
+
+/// A partition for its whole life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId {
+    /// The topic.
+    pub topic_id: TopicId,
+    /// The partition's index in it.
+    pub partition: PartitionIndex,
+}
+
+/// One partition's log.
+///
+/// Its owner assigns offsets and keeps one incarnation of its numbering; [`CommitListener::rejected`] ends an
+/// incarnation and names the next one.
+pub trait PartitionLog: Debug + Send + Sync {
+    /// Takes a batch to be written. Never blocks on the device: what became of it is told to the listener.
+    /// Batches of an incarnation that has ended are dropped.
+    fn append(&self, batch: AssignedBatch, incarnation: u64, now: Timestamp);
+
+    /// Whole batches from the one that contains or follows `from` to the last that ends before `up_to`, of
+    /// at most `bytes_max` bytes, but at least one when there is one.
+    ///
+    /// # Errors
+    /// [`ReadError`]: out of range, broken bytes, or a failing device.
+    fn read(&self, from: Offset, up_to: Offset, bytes_max: usize, wait: ReadWait)
+    -> Result<ReadOutcome, ReadError>;
+
+    /// The first record below `up_to` whose timestamp is at or after `target`. May block on the device.
+    ///
+    /// # Errors
+    /// [`ReadError`]: broken bytes or a failing device.
+    fn offset_for_timestamp(
+        &self,
+        target: Timestamp,
+        up_to: Offset,
+    ) -> Result<Option<(Offset, Timestamp)>, ReadError>;
+
+    /// Visits the headers of the batches from the one that contains or follows `from` to the end.
+    ///
+    /// # Errors
+    /// [`ReadError`]: broken bytes or a failing device.
+    fn for_each_header(&self, from: Offset, visit: &mut dyn FnMut(&BatchHeader)) -> Result<(), ReadError>;
+
+    /// Makes `new_start` the log's start, durably; the records before it are gone. Returns the log's start,
+    /// which never moves back. May block on the device.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn trim(&self, new_start: Offset) -> Result<Offset, StorageError>;
+
+    /// Applies retention and compaction to what lies below `up_to`, and removes files deleted long enough
+    /// ago. May block on the device.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn maintain(&self, now: Timestamp, up_to: Offset) -> Result<Maintained, StorageError>;
+
+    /// Uses other settings from now on.
+    fn reconfigure(&self, config: LogConfig);
+
+    /// The first offset kept.
+    fn log_start(&self) -> Offset;
+
+    /// How much there is.
+    fn stats(&self) -> LogStats;
+
+    /// Reads everything and checks every checksum and the chain of offsets. May block for long.
+    ///
+    /// # Errors
+    /// [`ReadError`] names the first byte that is broken.
+    fn verify(&self) -> Result<VerifyReport, ReadError>;
+}
+
+/// Hears what becomes of appended batches. Called on the commit thread without any lock of the log held; must
+/// not block on I/O.
+pub trait CommitListener: Send + Sync {
+    /// Everything below `end` is written: it survives a crash of the process.
+    fn written(&self, end: Offset);
+    /// Everything below `end` is as durable as the flush policy promises.
+    fn committed(&self, end: Offset);
+    /// Batches of the incarnation that were not committed never will be.
+    fn rejected(&self, failure: AppendFailure);
+}
+
+/// The end of an incarnation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppendFailure {
+    /// Why.
+    pub kind: AppendFailureKind,
+    /// The next offset to assign.
+    pub end: Offset,
+    /// The incarnation to use from now on.
+    pub incarnation: u64,
+}
+
+/// Why batches were rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendFailureKind {
+    /// No room: they are not in the log. Later batches are tried again.
+    DiskFull,
+    /// The device failed: whether they are in the log is unknown until a restart, and no later batch is taken.
+    Failed {
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// Whether a read may wait for the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadWait {
+    /// Only what is in memory.
+    CachedOnly,
+    /// Whatever it takes.
+    MayBlock,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub enum ReadOutcome {
+    /// Batches, or nothing because nothing lies below the bound.
+    Batches(ReadSlice),
+    /// The device would have to be asked: read again with [`ReadWait::MayBlock`].
+    WouldBlock,
+}
+
+/// Whole batches, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadSlice {
+    /// Their bytes; the first batch may begin before the offset asked for.
+    pub bytes: Bytes,
+    /// Where the next read starts.
+    pub next_offset: Offset,
+}
+
+/// What one pass of maintenance did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Maintained {
+    /// The log's start afterwards.
+    pub log_start: Offset,
+    /// Bytes of segments dropped by retention.
+    pub deleted_bytes: u64,
+    /// Bytes saved by compaction.
+    pub compacted_bytes: u64,
+}
+
+/// How much a log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogStats {
+    /// Bytes of all segments.
+    pub size_bytes: u64,
+    /// Segments, the active one included.
+    pub segments: usize,
+}
+
+/// What a check of everything found in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VerifyReport {
+    /// Batches checked.
+    pub batches: u64,
+    /// Records they say they hold.
+    pub records: u64,
+    /// Bytes checked.
+    pub bytes: u64,
+}
+
+/// An opened log and what opening it found.
+#[derive(Debug)]
+pub struct OpenedLog {
+    /// The log.
+    pub log: Arc<dyn PartitionLog>,
+    /// What was found.
+    pub recovery: RecoveryReport,
+}
+
+/// What opening a log found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// The first offset kept.
+    pub log_start: Offset,
+    /// The next offset to assign.
+    pub log_end: Offset,
+    /// Bytes of a torn tail that were cut off, and kept beside the segment.
+    pub truncated_bytes: u64,
+    /// Where the torn tail was kept.
+    pub torn_tail: Option<PathBuf>,
+    /// The tail needed no scan, because the last shutdown was clean.
+    pub clean: bool,
+    /// Bytes known to be durable are broken: the log serves what lies before them and takes no writes.
+    pub corrupt: Option<String>,
+}

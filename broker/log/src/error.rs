@@ -1,0 +1,97 @@
+//! What can fail, and what the caller can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use tidelog_model::Offset;
+
+/// An operation on a file failed.
+#[derive(Debug, Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct StorageError {
+    /// What was tried, as a verb.
+    pub action: &'static str,
+    /// On which file.
+    pub path: PathBuf,
+    /// What the operating system answered.
+    pub source: io::Error,
+}
+
+impl StorageError {
+    /// Whether the device has no room left: nothing is broken, and writes work again when there is room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+/// Turns an I/O error into a [`StorageError`] that names the action and the file.
+pub(crate) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StorageError + 'a {
+    move |source| StorageError { action, path: path.to_owned(), source }
+}
+
+/// A data directory or a partition could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another broker uses the directory.
+    #[error("{} is in use by another broker: stop it, or choose another data directory", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A newer version wrote the directory.
+    #[error(
+        "{} was written in format {found}, this version reads up to {known}: start the newer version",
+        path.display()
+    )]
+    NewerFormat {
+        /// The format file.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The newest format known.
+        known: u32,
+    },
+    /// A file of the directory does not hold what it should.
+    #[error("{} is broken: {reason}", path.display())]
+    BrokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A read could not be served.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The offset is not in the log.
+    #[error("offset {offset} is outside {log_start}..{end}")]
+    OutOfRange {
+        /// The offset asked for.
+        offset: Offset,
+        /// The first offset kept.
+        log_start: Offset,
+        /// The end of what may be read.
+        end: Offset,
+    },
+    /// Bytes that were durable are broken.
+    #[error("{} is broken at byte {position} (offset {offset} and later): {reason}", path.display())]
+    Corrupt {
+        /// The segment file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// The first offset that cannot be read.
+        offset: Offset,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The device failed; this says nothing about the bytes.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
