@@ -1,3 +1,5 @@
+//! The bounds of the waits between tries.
+
 use super::*;
 
 #[test]

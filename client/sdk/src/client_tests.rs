@@ -1,3 +1,5 @@
+//! The URL forms that are taken and those that are refused.
+
 use super::*;
 
 #[test]

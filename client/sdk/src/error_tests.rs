@@ -1,3 +1,5 @@
+//! How broker codes and gRPC statuses become the kinds a program acts on.
+
 use super::*;
 
 const URL: &str = "http://127.0.0.1:9640";

@@ -1,3 +1,5 @@
+//! Which records a filter lets pass, and its wire form.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! The accumulator against a naive model with random steps, and its timing rules.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

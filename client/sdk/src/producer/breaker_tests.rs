@@ -1,3 +1,5 @@
+//! The circuit breaker's states over time.
+
 use super::*;
 
 #[test]

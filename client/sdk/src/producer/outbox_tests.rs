@@ -1,3 +1,5 @@
+//! The outbox against a broker that refuses at random, and its accounts.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

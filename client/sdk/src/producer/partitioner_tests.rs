@@ -1,3 +1,5 @@
+//! Kafka's own hash values, and how keyless records spread.
+
 use super::*;
 
 #[test]

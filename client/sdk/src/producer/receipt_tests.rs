@@ -1,3 +1,5 @@
+//! Receipts: offsets, wake-ups, and records given back.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt as _;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 /// What happens to the next request of a produce stream.
 #[derive(Debug, Clone)]
-pub enum ProduceFault {
+pub(crate) enum ProduceFault {
     /// None: it is stored and answered.
     Store,
     /// Its batches to this partition are refused with this code.
@@ -31,7 +31,7 @@ pub enum ProduceFault {
 
 /// What happens instead of the next response of a fetch stream.
 #[derive(Debug, Clone)]
-pub enum FetchFault {
+pub(crate) enum FetchFault {
     /// The response is sent as it should be.
     Send,
     /// The stream breaks.
@@ -45,26 +45,26 @@ pub enum FetchFault {
 }
 
 #[derive(Debug, Default)]
-pub struct State {
-    pub partitions: i32,
-    pub logs: BTreeMap<i32, Vec<RecordBatch>>,
-    pub produce_faults: VecDeque<ProduceFault>,
-    pub fetch_faults: VecDeque<FetchFault>,
-    pub produce_streams: usize,
-    pub fetch_streams: usize,
+pub(crate) struct State {
+    pub(crate) partitions: i32,
+    pub(crate) logs: BTreeMap<i32, Vec<RecordBatch>>,
+    pub(crate) produce_faults: VecDeque<ProduceFault>,
+    pub(crate) fetch_faults: VecDeque<FetchFault>,
+    pub(crate) produce_streams: usize,
+    pub(crate) fetch_streams: usize,
     /// Bytes of the largest amount sent beyond the credit, a single response aside.
-    pub overdrawn: i64,
-    pub committed: BTreeMap<(String, i32), i64>,
-    pub commits: usize,
+    pub(crate) overdrawn: i64,
+    pub(crate) committed: BTreeMap<(String, i32), i64>,
+    pub(crate) commits: usize,
 }
 
 impl State {
-    pub fn end(&self, partition: i32) -> i64 {
+    pub(crate) fn end(&self, partition: i32) -> i64 {
         let last = self.logs.get(&partition).and_then(|log| log.last());
         last.map_or(0, |batch| batch.header().next_offset().get())
     }
 
-    pub fn append(&mut self, partition: i32, batch: RecordBatch) -> i64 {
+    pub(crate) fn append(&mut self, partition: i32, batch: RecordBatch) -> i64 {
         let base = self.end(partition);
         let assigned = batch.assign(Offset::new(base).unwrap(), LeaderEpoch::new(3).unwrap());
         let stored = RecordBatch::from_log(assigned.to_bytes()).unwrap();
@@ -73,7 +73,7 @@ impl State {
     }
 
     /// The values stored in a partition, in order.
-    pub fn values(&self, partition: i32) -> Vec<String> {
+    pub(crate) fn values(&self, partition: i32) -> Vec<String> {
         let batches = self.logs.get(&partition).into_iter().flatten();
         let records = batches.flat_map(|batch| batch.records().unwrap());
         records.map(|record| String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap()).collect()
@@ -81,8 +81,8 @@ impl State {
 }
 
 /// Runs until it is dropped, on a runtime of its own: shutting that down kills every connection at once.
-pub struct FakeBroker {
-    pub addr: SocketAddr,
+pub(crate) struct FakeBroker {
+    pub(crate) addr: SocketAddr,
     state: Arc<Mutex<State>>,
     /// Rises when something is stored.
     stored: watch::Sender<u64>,
@@ -90,7 +90,7 @@ pub struct FakeBroker {
 }
 
 impl FakeBroker {
-    pub fn start(partitions: i32) -> Self {
+    pub(crate) fn start(partitions: i32) -> Self {
         let state = Arc::new(Mutex::new(State { partitions, ..State::default() }));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -110,14 +110,14 @@ impl FakeBroker {
     }
 
     /// Closes the listener and every connection, as a crash does.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 
     /// Listens again where it did before.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop();
         let listener = loop {
             match TcpListener::bind(self.addr) {
@@ -128,24 +128,24 @@ impl FakeBroker {
         self.serve(listener);
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    pub fn produce_faults(&self, faults: impl IntoIterator<Item = ProduceFault>) {
+    pub(crate) fn produce_faults(&self, faults: impl IntoIterator<Item = ProduceFault>) {
         self.state().produce_faults.extend(faults);
     }
 
-    pub fn fetch_faults(&self, faults: impl IntoIterator<Item = FetchFault>) {
+    pub(crate) fn fetch_faults(&self, faults: impl IntoIterator<Item = FetchFault>) {
         self.state().fetch_faults.extend(faults);
     }
 
     /// Stores batches of `per_batch` records whose values are their offsets.
-    pub fn fill(&self, partition: i32, batches: usize, per_batch: usize) {
+    pub(crate) fn fill(&self, partition: i32, batches: usize, per_batch: usize) {
         let mut state = self.state();
         for _ in 0..batches {
             let mut builder = BatchBuilder::new(Compression::None, 0);
@@ -168,7 +168,7 @@ impl Drop for FakeBroker {
 }
 
 /// The same bytes with one bit of the last byte flipped.
-pub fn corrupt(bytes: &Bytes) -> Bytes {
+pub(crate) fn corrupt(bytes: &Bytes) -> Bytes {
     let mut bytes = bytes.to_vec();
     if let Some(last) = bytes.last_mut() {
         *last ^= 1;

@@ -1,13 +1,10 @@
 //! What the consumer does when the broker misbehaves: exact positions across broken streams, credit, sessions.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::fake::{FakeBroker, FetchFault, ProduceFault};
 use futures::{FutureExt as _, StreamExt as _};
-use support::{FakeBroker, FetchFault, ProduceFault};
 use tidelog_client::consumer::OnOutOfRange;
 use tidelog_client::{
     Client, Consumer, ConsumerBuilder, ErrorKind, Offset, PartitionIndex, Position, ReadFilter, Record,

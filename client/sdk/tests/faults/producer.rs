@@ -1,13 +1,10 @@
 //! What the producer does when the broker misbehaves: order, receipts and memory across broken streams.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::fake::{FakeBroker, ProduceFault};
 use futures::FutureExt as _;
 use futures::future::join_all;
-use support::{FakeBroker, ProduceFault};
 use tidelog_client::producer::{Breaker, BreakerState};
 use tidelog_client::{Client, ErrorKind, Producer, ProducerBuilder, Receipt, Record, SendError};
 use tidelog_model::ErrorCode;
@@ -278,12 +275,13 @@ async fn dropping_the_producer_returns_at_once_and_still_sends() {
 fn a_runtime_that_ends_settles_every_receipt() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let broker = FakeBroker::start(1);
-    let receipt = runtime.block_on(async {
+    let mut receipts = runtime.block_on(async {
         let producer = builder(&broker).await.linger(Duration::from_secs(60)).build().unwrap();
-        producer.enqueue(record(0, 1)).await.unwrap()
+        let receipt = producer.enqueue(record(0, 1)).await.unwrap();
+        vec![receipt]
     });
     drop(runtime);
-    let error = receipt.now_or_never().unwrap().unwrap_err();
+    let error = receipts.remove(0).now_or_never().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
     assert_eq!(error.into_record().unwrap().get_value().unwrap(), "1");
 }

@@ -22,13 +22,13 @@ use super::{FetchFault, ProduceFault, State, corrupt};
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[derive(Clone)]
-pub struct Service {
-    pub state: Arc<Mutex<State>>,
-    pub stored: watch::Sender<u64>,
+pub(crate) struct Service {
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) stored: watch::Sender<u64>,
 }
 
 impl Service {
-    pub async fn serve(self, listener: TcpListener) {
+    pub(crate) async fn serve(self, listener: TcpListener) {
         let server = Server::builder()
             .add_service(LogServer::new(self.clone()))
             .add_service(TopicsServer::new(self.clone()))
