@@ -1,0 +1,140 @@
+//! `tidelog.v1.Groups`: committed offsets of named groups.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tidelog_model::limits::OFFSET_METADATA_BYTES_MAX;
+use tidelog_model::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use tidelog_proto::v1;
+use tidelog_proto::v1::groups_server::Groups;
+use tidelog_proto::v1::{
+    CommitOffsetsRequest, CommitOffsetsResponse, CommitResult, DeleteGroupRequest, DeleteGroupResponse,
+    FetchOffsetsRequest, FetchOffsetsResponse, GroupSummary, ListGroupsRequest, ListGroupsResponse,
+};
+use tidelog_runtime::{BrokerError, OffsetCommit};
+use tonic::{Request, Response, Status};
+
+use crate::error::{detail, invalid, over_limit, status};
+use crate::metrics::Api;
+use crate::names::{group_id, partition_count, partition_index, topic_name};
+use crate::services::Shared;
+
+pub(crate) struct GroupsService(pub(crate) Arc<Shared>);
+
+impl GroupsService {
+    async fn observe<T>(
+        &self,
+        api: Api,
+        call: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<Response<T>, Status> {
+        let call = async { call.await.map(Response::new).map_err(status) };
+        self.0.metrics.observe(api, call).await
+    }
+
+    async fn commit(&self, request: CommitOffsetsRequest) -> Result<CommitOffsetsResponse, BrokerError> {
+        let group = group_id(&request.group)?;
+        partition_count("offsets", request.offsets.len(), &self.0.limits)?;
+        // What cannot be committed is answered in its place; the rest goes on together.
+        let parsed: Vec<Result<OffsetCommit, BrokerError>> =
+            request.offsets.into_iter().map(offset_commit).collect();
+        let good: Vec<OffsetCommit> = parsed.iter().flatten().cloned().collect();
+        let committed =
+            if good.is_empty() { Vec::new() } else { self.0.broker.commit_offsets(&group, good).await? };
+        let mut committed = committed.into_iter();
+        let result = |parsed: Result<OffsetCommit, BrokerError>| {
+            let outcome = parsed.and_then(|_| committed.next().unwrap_or(Ok(())));
+            CommitResult { error: outcome.err().map(detail) }
+        };
+        Ok(CommitOffsetsResponse { results: parsed.into_iter().map(result).collect() })
+    }
+
+    fn fetch(&self, request: &FetchOffsetsRequest) -> Result<FetchOffsetsResponse, BrokerError> {
+        let group = group_id(&request.group)?;
+        let mut wanted = BTreeSet::new();
+        if !request.partitions.is_empty() {
+            partition_count("partitions", request.partitions.len(), &self.0.limits)?;
+        }
+        for place in &request.partitions {
+            let topic = topic_name("topic", &place.topic)?;
+            wanted.insert(TopicPartition { topic, partition: partition_index(place.partition)? });
+        }
+        let offsets = self.0.broker.committed_offsets(&group);
+        let asked_for = |committed: &tidelog_runtime::CommittedOffset| {
+            let place = TopicPartition { topic: committed.topic.clone(), partition: committed.partition };
+            wanted.is_empty() || wanted.contains(&place)
+        };
+        let offsets = offsets.into_iter().filter(asked_for).map(committed_offset).collect();
+        Ok(FetchOffsetsResponse { offsets })
+    }
+
+    fn list(&self) -> ListGroupsResponse {
+        let summary = |group: tidelog_runtime::GroupSummary| GroupSummary {
+            group: group.group.to_string(),
+            partitions: i32::try_from(group.partitions).unwrap_or(i32::MAX),
+        };
+        ListGroupsResponse { groups: self.0.broker.groups().into_iter().map(summary).collect() }
+    }
+}
+
+#[tonic::async_trait]
+impl Groups for GroupsService {
+    async fn commit_offsets(
+        &self,
+        request: Request<CommitOffsetsRequest>,
+    ) -> Result<Response<CommitOffsetsResponse>, Status> {
+        self.observe(Api::CommitOffsets, self.commit(request.into_inner())).await
+    }
+
+    async fn fetch_offsets(
+        &self,
+        request: Request<FetchOffsetsRequest>,
+    ) -> Result<Response<FetchOffsetsResponse>, Status> {
+        self.observe(Api::FetchOffsets, async { self.fetch(request.get_ref()) }).await
+    }
+
+    async fn list_groups(
+        &self,
+        _request: Request<ListGroupsRequest>,
+    ) -> Result<Response<ListGroupsResponse>, Status> {
+        self.observe(Api::ListGroups, async { Ok(self.list()) }).await
+    }
+
+    async fn delete_group(
+        &self,
+        request: Request<DeleteGroupRequest>,
+    ) -> Result<Response<DeleteGroupResponse>, Status> {
+        let group = request.into_inner().group;
+        let delete = async {
+            self.0.broker.delete_group(&group_id(&group)?).await?;
+            Ok(DeleteGroupResponse {})
+        };
+        self.observe(Api::DeleteGroup, delete).await
+    }
+}
+
+fn offset_commit(offset: v1::CommittedOffset) -> Result<OffsetCommit, BrokerError> {
+    if offset.metadata.len() > OFFSET_METADATA_BYTES_MAX {
+        let (limit, actual) = (OFFSET_METADATA_BYTES_MAX, offset.metadata.len());
+        let message = format!("metadata has {actual} bytes, at most {limit} are allowed");
+        return Err(over_limit(ErrorCode::InvalidRequest, "metadata", limit, actual, message));
+    }
+    let negative = || invalid("offset", format!("offset {} is negative", offset.offset));
+    Ok(OffsetCommit {
+        topic: topic_name("topic", &offset.topic)?,
+        partition: partition_index(offset.partition)?,
+        offset: Offset::new(offset.offset).ok_or_else(negative)?,
+        leader_epoch: LeaderEpoch::new(offset.leader_epoch),
+        metadata: offset.metadata,
+    })
+}
+
+fn committed_offset(committed: tidelog_runtime::CommittedOffset) -> v1::CommittedOffset {
+    v1::CommittedOffset {
+        topic: committed.topic.to_string(),
+        partition: committed.partition.get(),
+        offset: committed.offset.get(),
+        leader_epoch: committed.leader_epoch.map_or(-1, LeaderEpoch::get),
+        metadata: committed.metadata,
+        commit_timestamp_ms: committed.commit_timestamp.millis(),
+    }
+}
