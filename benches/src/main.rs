@@ -1,9 +1,10 @@
 //! Tidelog's benchmarks, each beside a limit of the machine measured in the same run.
 //!
-//! `cargo build --release --workspace && cargo run --release -p tidelog-benches` runs them all and prints a
-//! Markdown table; `--only` and the sizes choose what. Every figure is the median of `--repeat` runs after
-//! a warm-up, limit and subject taken in turn, so that a drift of the machine touches both.
+//! `cargo run --release -p tidelog-benches` builds the broker, runs them all and prints a Markdown table;
+//! README.md explains the lines. Every figure is the median of `--repeat` repetitions, limit and subject
+//! taken in turn within each, so that a drift of the machine touches both.
 
+mod figures;
 mod limits;
 mod report;
 mod run;
@@ -29,6 +30,9 @@ struct Arguments {
     /// Repetitions of each measurement.
     #[arg(long, default_value_t = 5)]
     repeat: usize,
+    /// The broker's binary; without it the release build is made and taken.
+    #[arg(long)]
+    broker: Option<PathBuf>,
     /// Megabytes sent through one partition in each repetition.
     #[arg(long, default_value_t = 1024)]
     megabytes: u64,
@@ -38,10 +42,10 @@ struct Arguments {
     /// Seconds of the open-loop scenario.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
-    /// Gigabytes on disk, in 100 partitions, for the restart after a kill.
+    /// Gigabytes on disk for the restart after a kill.
     #[arg(long, default_value_t = 10)]
     restart_gigabytes: u64,
-    /// Where data goes; a new directory below it is used and removed.
+    /// Where data goes; a new directory below it is used and removed. It names the disk that is measured.
     #[arg(long, default_value = "target")]
     dir: PathBuf,
 }
@@ -84,7 +88,7 @@ async fn main() -> Result<()> {
     if matches!(arguments.command, Some(Hidden::PlainServer)) {
         return limits::serve().await;
     }
-    let lines = run::all(&arguments).await?;
-    write!(std::io::stdout(), "{}", report::markdown(&lines))?;
+    let figures = run::all(&arguments).await?;
+    write!(std::io::stdout(), "{}", report::markdown(&figures))?;
     Ok(())
 }

@@ -1,290 +1,267 @@
-//! The order of a run: warm the disk, then limit and subject in turn, repetition by repetition.
+//! The order of a run: warm the disk, then subject and limit in turn, repetition by repetition.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use tempfile::TempDir;
+use tidelog_client::Client;
 
+use crate::figures::Figures;
 use crate::limits::{self, PlainServer};
-use crate::report::{Goal, Line};
+use crate::report::Goal;
 use crate::scenario::{self, RECORD_BYTES};
-use crate::stats::{Series, lossy, millis};
+use crate::stats::{lossy, millis};
 use crate::subject::{Subject, broker_binary};
 use crate::{Arguments, Scenario};
 
+const KIBIBYTE: usize = 1 << 10;
 const MEBIBYTE: usize = 1 << 20;
 
-/// The limits that figures are divided by; medians of the same run.
-#[derive(Default)]
-struct Limits {
-    sync_4k_ms: f64,
-    append_1m: f64,
-    client_stream: f64,
-    server_stream: f64,
-    unary_ms: f64,
-    one_partition: f64,
+const SYNC_4K: &str = "limit: append + fdatasync of 4 KiB, p50";
+const APPEND_1M: &str = "limit: append + fdatasync of 1 MiB";
+const CLIENT_STREAM: &str = "limit: plain tonic client stream, 1 MiB messages";
+const SERVER_STREAM: &str = "limit: plain tonic server stream, 1 MiB messages";
+const UNARY: &str = "limit: plain tonic unary round trip of 1 KiB, p50";
+const DURABLE: &str = "durable produce of 1 KiB records, one partition";
+
+/// How many files the data of the restart scenario is spread over.
+const RESTART_PARTITIONS: i32 = 100;
+/// Sends that are not measured before the latency of single ones is.
+const WARM_UP_SENDS: usize = 300;
+const MEASURED_SENDS: usize = 2000;
+/// What start-up left behind has settled after this long.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// A run in progress.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    dir: &'a Path,
+    binary: PathBuf,
+    plain: PlainServer,
+    figures: Figures,
 }
 
 /// Runs what the arguments ask for.
-pub(crate) async fn all(arguments: &Arguments) -> Result<Vec<Line>> {
+pub(crate) async fn all(arguments: &Arguments) -> Result<Figures> {
+    std::fs::create_dir_all(&arguments.dir)?;
     let dir = TempDir::with_prefix_in("benches-", &arguments.dir)?;
-    let binary = broker_binary()?;
-    note("warming the file area")?;
-    limits::warm(dir.path(), arguments.megabytes * 3 * 1_000_000)?;
-    let mut lines = Vec::new();
-    let mut known = Limits::default();
-    machine(arguments, dir.path(), &mut known, &mut lines).await?;
-    if arguments.wants(Scenario::Throughput) || arguments.wants(Scenario::Many) {
-        throughput(arguments, &binary, dir.path(), &mut known, &mut lines).await?;
-    }
-    if arguments.wants(Scenario::Latency) {
-        latency(arguments, &binary, dir.path(), &known, &mut lines).await?;
-    }
-    if arguments.wants(Scenario::Many) {
-        many(arguments, &binary, dir.path(), &known, &mut lines).await?;
-    }
-    if arguments.wants(Scenario::Trickle) {
-        trickle(arguments, &binary, dir.path(), &known, &mut lines).await?;
-    }
-    if arguments.wants(Scenario::Footprint) {
-        footprint(arguments, &binary, dir.path(), &mut lines).await?;
+    let binary = broker_binary(arguments.broker.as_deref())?;
+    let plain = PlainServer::start().await?;
+    let mut run = Run { arguments, dir: dir.path(), binary, plain, figures: Figures::default() };
+    let warm = run.total().saturating_mul(3);
+    note(&format!(
+        "writing {} MB once: fresh blocks of a virtual disk are slower than used ones",
+        warm / 1_000_000
+    ))?;
+    limits::warm(run.dir, warm)?;
+    for round in 1..=arguments.repeat {
+        note(&format!("repetition {round} of {}", arguments.repeat))?;
+        run.round().await?;
     }
     if arguments.wants(Scenario::Restart) {
-        restart(arguments, &binary, dir.path(), &mut lines).await?;
+        run.restart().await?;
     }
-    Ok(lines)
+    run.compare();
+    Ok(run.figures)
 }
 
-async fn machine(
-    arguments: &Arguments,
-    dir: &Path,
-    known: &mut Limits,
-    lines: &mut Vec<Line>,
-) -> Result<()> {
-    note("limits of the machine")?;
-    let total = arguments.megabytes * 1_000_000;
-    let plain = PlainServer::start().await?;
-    let (mut tcp_64k, mut tcp_1m, mut crc) = (Series::new(), Series::new(), Series::new());
-    let (mut up, mut down, mut unary) = (Series::new(), Series::new(), Series::new());
-    let mut disk: Vec<(usize, Series, Series)> =
-        [4096, MEBIBYTE, 4 * MEBIBYTE].into_iter().map(|size| (size, Series::new(), Series::new())).collect();
-    for _ in 0..arguments.repeat {
-        tcp_64k.push(limits::loopback(64 << 10, total)?);
-        tcp_1m.push(limits::loopback(MEBIBYTE, total)?);
-        crc.push(limits::checksum(total));
-        up.push(plain.client_stream(MEBIBYTE, total).await?);
-        down.push(plain.server_stream(MEBIBYTE, total).await?);
-        unary.push(millis(plain.unary(RECORD_BYTES, 2000).await?.0));
-        for (size, p50, megabytes) in &mut disk {
-            let bytes = if *size == 4096 { 4 << 20 } else { usize::try_from(total / 4)? };
-            let figures = limits::append_and_sync(dir, *size, bytes)?;
-            p50.push(millis(figures.p50));
-            megabytes.push(figures.megabytes);
+impl Run<'_> {
+    /// One repetition of every scenario but the long one.
+    async fn round(&mut self) -> Result<()> {
+        if self.arguments.wants(Scenario::Limits) {
+            self.machine()?;
         }
+        if self.arguments.wants(Scenario::Throughput) {
+            self.throughput().await?;
+        }
+        if self.arguments.wants(Scenario::Many) {
+            self.many().await?;
+        }
+        if self.arguments.wants(Scenario::Latency) {
+            self.latency().await?;
+        }
+        if self.arguments.wants(Scenario::Trickle) {
+            self.trickle().await?;
+        }
+        if self.arguments.wants(Scenario::Footprint) {
+            self.footprint().await?;
+        }
+        Ok(())
     }
-    known.client_stream = up.median();
-    known.server_stream = down.median();
-    known.unary_ms = unary.median();
-    lines.push(limit("loopback TCP, 64 KiB writes", tcp_64k, "MB/s"));
-    lines.push(limit("loopback TCP, 1 MiB writes", tcp_1m, "MB/s"));
-    lines.push(limit("CRC32C", crc, "MB/s"));
-    lines.push(limit("plain tonic client stream, 1 MiB", up, "MB/s"));
-    lines.push(limit("plain tonic server stream, 1 MiB", down, "MB/s"));
-    lines.push(limit("plain tonic unary, 1 KiB, p50", unary, "ms"));
-    for (size, p50, megabytes) in disk {
-        if size == 4096 {
-            known.sync_4k_ms = p50.median();
-        }
-        if size == MEBIBYTE {
-            known.append_1m = megabytes.median();
-        }
-        let name = format!("append + fdatasync, {} KiB", size >> 10);
-        lines.push(limit(&format!("{name}, p50"), p50, "ms"));
-        lines.push(limit(&name, megabytes, "MB/s"));
-    }
-    Ok(())
-}
 
-async fn throughput(
-    arguments: &Arguments,
-    binary: &Path,
-    dir: &Path,
-    known: &mut Limits,
-    lines: &mut Vec<Line>,
-) -> Result<()> {
-    note("one partition: produce and consume")?;
-    let count = arguments.megabytes * 1_000_000 / u64::try_from(RECORD_BYTES)?;
-    let (mut durable, mut relaxed, mut consume) = (Series::new(), Series::new(), Series::new());
-    for _ in 0..arguments.repeat {
-        let data = TempDir::with_prefix_in("data-", dir)?;
-        let subject = Subject::start(binary, data.path())?;
+    /// Bytes sent through one partition in a repetition.
+    const fn total(&self) -> u64 {
+        self.arguments.megabytes.saturating_mul(1_000_000)
+    }
+
+    fn records(&self) -> Result<u64> {
+        Ok(self.total() / u64::try_from(RECORD_BYTES)?)
+    }
+
+    /// A broker on an empty data directory, and a client of it. The directory goes with the first value.
+    async fn fresh(&self) -> Result<(TempDir, Subject, Client)> {
+        let data = TempDir::with_prefix_in("data-", self.dir)?;
+        let subject = Subject::start(&self.binary, data.path())?;
         let client = subject.client().await?;
+        Ok((data, subject, client))
+    }
+
+    fn add(&mut self, what: &str, unit: &'static str, value: f64) {
+        self.figures.add(what, unit, value);
+    }
+
+    /// The limits that no scenario below measures beside itself.
+    fn machine(&mut self) -> Result<()> {
+        let total = self.total();
+        self.add("limit: loopback TCP, 64 KiB writes", "MB/s", limits::loopback(64 * KIBIBYTE, total)?);
+        self.add("limit: loopback TCP, 1 MiB writes", "MB/s", limits::loopback(MEBIBYTE, total)?);
+        self.add("limit: CRC32C", "MB/s", limits::checksum(total));
+        let figures = limits::append_and_sync(self.dir, 4 * MEBIBYTE, total / 4)?;
+        self.add("limit: append + fdatasync of 4 MiB", "MB/s", figures.megabytes);
+        self.add("limit: append + fdatasync of 4 MiB, p50", "ms", millis(figures.p50));
+        self.add("limit: append + fdatasync of 4 MiB, p99", "ms", millis(figures.p99));
+        Ok(())
+    }
+
+    async fn throughput(&mut self) -> Result<()> {
+        let (total, count) = (self.total(), self.records()?);
+        let figures = limits::append_and_sync(self.dir, MEBIBYTE, total)?;
+        self.add(APPEND_1M, "MB/s", figures.megabytes);
+        self.add("limit: append + fdatasync of 1 MiB, p50", "ms", millis(figures.p50));
+        self.add("limit: append + fdatasync of 1 MiB, p99", "ms", millis(figures.p99));
+        let (_data, subject, client) = self.fresh().await?;
         scenario::topic(&client, "durable", 1, "sync").await?;
-        durable.push(scenario::produce(&client, "durable", 1, count).await?);
-        consume.push(scenario::consume(&client, "durable", count).await?);
+        let rate = scenario::produce(&client, "durable", 1, count).await?;
+        self.add(DURABLE, "MB/s", rate);
+        let rate = self.plain.client_stream(MEBIBYTE, total).await?;
+        self.add(CLIENT_STREAM, "MB/s", rate);
         scenario::topic(&client, "relaxed", 1, "os").await?;
-        relaxed.push(scenario::produce(&client, "relaxed", 1, count).await?);
+        let rate = scenario::produce(&client, "relaxed", 1, count).await?;
+        self.add("produce with tidelog.flush.policy=os", "MB/s", rate);
+        let rate = self.plain.server_stream(MEBIBYTE, total).await?;
+        self.add(SERVER_STREAM, "MB/s", rate);
+        self.add("consume, record by record", "MB/s", scenario::consume(&client, "durable", count).await?);
+        self.add(
+            "consume, batch by batch",
+            "MB/s",
+            scenario::consume_batches(&client, "durable", count).await?,
+        );
+        self.add("memory of the broker after that", "MB", subject.resident_megabytes()?);
+        Ok(())
     }
-    known.one_partition = durable.median();
-    let against = |name: &str, value| Some((name.to_owned(), value));
-    lines.push(Line {
-        what: "durable produce, 1 KiB records, one partition".to_owned(),
-        series: durable,
-        unit: "MB/s",
-        against: against("append + fdatasync, 1 MiB", known.append_1m),
-        goal: Some(Goal::AtLeast(0.8)),
-    });
-    lines.push(Line {
-        what: "produce with flush.policy=os".to_owned(),
-        series: relaxed,
-        unit: "MB/s",
-        against: against("plain tonic client stream", known.client_stream),
-        goal: Some(Goal::AtLeast(0.5)),
-    });
-    lines.push(Line {
-        what: "consume, 1 KiB records, one partition".to_owned(),
-        series: consume,
-        unit: "MB/s",
-        against: against("plain tonic server stream", known.server_stream),
-        goal: Some(Goal::AtLeast(0.6)),
-    });
-    Ok(())
-}
 
-async fn latency(
-    arguments: &Arguments,
-    binary: &Path,
-    dir: &Path,
-    known: &Limits,
-    lines: &mut Vec<Line>,
-) -> Result<()> {
-    note("one durable record at a time")?;
-    let (mut p50, mut p99) = (Series::new(), Series::new());
-    for _ in 0..arguments.repeat {
-        let data = TempDir::with_prefix_in("data-", dir)?;
-        let subject = Subject::start(binary, data.path())?;
-        let client = subject.client().await?;
+    async fn many(&mut self) -> Result<()> {
+        let count = self.records()?;
+        let partitions = self.arguments.partitions;
+        let (_data, _subject, client) = self.fresh().await?;
+        if !self.arguments.wants(Scenario::Throughput) {
+            scenario::topic(&client, "durable", 1, "sync").await?;
+            self.add(DURABLE, "MB/s", scenario::produce(&client, "durable", 1, count).await?);
+        }
+        scenario::topic(&client, "many", partitions, "sync").await?;
+        let rate = scenario::produce(&client, "many", partitions, count).await?;
+        self.add(&self.many_name(), "MB/s", rate);
+        Ok(())
+    }
+
+    fn many_name(&self) -> String {
+        format!("durable produce of 1 KiB records, {} partitions", self.arguments.partitions)
+    }
+
+    fn sync_4k(&mut self) -> Result<()> {
+        let figures = limits::append_and_sync(self.dir, 4 * KIBIBYTE, 4 << 20)?;
+        self.add(SYNC_4K, "ms", millis(figures.p50));
+        self.add("limit: append + fdatasync of 4 KiB, p99", "ms", millis(figures.p99));
+        self.add("limit: append + fdatasync of 4 KiB", "MB/s", figures.megabytes);
+        Ok(())
+    }
+
+    async fn latency(&mut self) -> Result<()> {
+        self.sync_4k()?;
+        let (p50, p99) = self.plain.unary(RECORD_BYTES, MEASURED_SENDS).await?;
+        self.add(UNARY, "ms", millis(p50));
+        self.add("limit: plain tonic unary round trip of 1 KiB, p99", "ms", millis(p99));
+        let (_data, _subject, client) = self.fresh().await?;
         scenario::topic(&client, "single", 1, "sync").await?;
-        scenario::one_at_a_time(&client, "single", 200).await?;
-        let (median, tail) = scenario::one_at_a_time(&client, "single", 2000).await?;
-        p50.push(millis(median));
-        p99.push(millis(tail));
+        scenario::one_at_a_time(&client, "single", WARM_UP_SENDS).await?;
+        let (p50, p99) = scenario::one_at_a_time(&client, "single", MEASURED_SENDS).await?;
+        self.add("one durable record at a time, p50", "ms", millis(p50));
+        self.add("one durable record at a time, p99", "ms", millis(p99));
+        Ok(())
     }
-    lines.push(Line {
-        what: "one durable record at a time, p50".to_owned(),
-        series: p50,
-        unit: "ms",
-        against: Some(("4 KiB fdatasync + unary".to_owned(), known.sync_4k_ms + known.unary_ms)),
-        goal: Some(Goal::AtMost(1.5)),
-    });
-    lines.push(limit("one durable record at a time, p99", p99, "ms"));
-    Ok(())
-}
 
-async fn many(
-    arguments: &Arguments,
-    binary: &Path,
-    dir: &Path,
-    known: &Limits,
-    lines: &mut Vec<Line>,
-) -> Result<()> {
-    note("many partitions at full speed")?;
-    let count = arguments.megabytes * 1_000_000 / u64::try_from(RECORD_BYTES)?;
-    let mut series = Series::new();
-    for _ in 0..arguments.repeat {
-        let data = TempDir::with_prefix_in("data-", dir)?;
-        let subject = Subject::start(binary, data.path())?;
+    async fn trickle(&mut self) -> Result<()> {
+        if !self.arguments.wants(Scenario::Latency) {
+            self.sync_4k()?;
+        }
+        let partitions = self.arguments.partitions;
+        let (_data, _subject, client) = self.fresh().await?;
+        scenario::topic(&client, "trickle", partitions, "sync").await?;
+        scenario::trickle(&client, "trickle", partitions, 2).await?;
+        let histogram = scenario::trickle(&client, "trickle", partitions, self.arguments.seconds).await?;
+        for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+            let micros = lossy(histogram.value_at_quantile(quantile));
+            self.add(&format!("{}, {name}", self.trickle_name()), "ms", micros / 1e3);
+        }
+        Ok(())
+    }
+
+    fn trickle_name(&self) -> String {
+        format!("{} partitions, one durable record a second each", self.arguments.partitions)
+    }
+
+    async fn footprint(&mut self) -> Result<()> {
+        let data = TempDir::with_prefix_in("data-", self.dir)?;
+        let subject = Subject::start(&self.binary, data.path())?;
+        self.add("start on empty data", "ms", millis(subject.started_in));
+        tokio::time::sleep(SETTLED).await;
+        self.add("memory of an idle broker", "MB", subject.resident_megabytes()?);
+        Ok(())
+    }
+
+    /// Every start follows a kill in the middle of unsynced writes.
+    async fn restart(&mut self) -> Result<()> {
+        note(&format!("writing {} GB for the restarts", self.arguments.restart_gigabytes))?;
+        let data = TempDir::with_prefix_in("data-", self.dir)?;
+        let mut subject = Subject::start(&self.binary, data.path())?;
         let client = subject.client().await?;
-        scenario::topic(&client, "many", arguments.partitions, "sync").await?;
-        series.push(scenario::produce(&client, "many", arguments.partitions, count).await?);
+        scenario::topic(&client, "big", RESTART_PARTITIONS, "os").await?;
+        let count = self.arguments.restart_gigabytes * 1_000_000_000 / u64::try_from(RECORD_BYTES)?;
+        scenario::produce(&client, "big", RESTART_PARTITIONS, count).await?;
+        for _ in 0..self.arguments.repeat {
+            let client = subject.client().await?;
+            scenario::produce(&client, "big", RESTART_PARTITIONS, 100_000).await?;
+            subject.kill()?;
+            subject = Subject::start(&self.binary, data.path())?;
+            self.add(&self.restart_name(), "ms", millis(subject.started_in));
+        }
+        Ok(())
     }
-    lines.push(Line {
-        what: format!("durable produce over {} partitions", arguments.partitions),
-        series,
-        unit: "MB/s",
-        against: Some(("one partition".to_owned(), known.one_partition)),
-        goal: Some(Goal::AtLeast(0.6)),
-    });
-    Ok(())
-}
 
-async fn trickle(
-    arguments: &Arguments,
-    binary: &Path,
-    dir: &Path,
-    known: &Limits,
-    lines: &mut Vec<Line>,
-) -> Result<()> {
-    note("one small durable record a second to each of many partitions")?;
-    let (mut p50, mut p99) = (Series::new(), Series::new());
-    for _ in 0..arguments.repeat {
-        let data = TempDir::with_prefix_in("data-", dir)?;
-        let subject = Subject::start(binary, data.path())?;
-        let client = subject.client().await?;
-        scenario::topic(&client, "trickle", arguments.partitions, "sync").await?;
-        scenario::trickle(&client, "trickle", arguments.partitions, 2).await?;
-        let histogram =
-            scenario::trickle(&client, "trickle", arguments.partitions, arguments.seconds).await?;
-        p50.push(lossy(histogram.value_at_quantile(0.5)) / 1e3);
-        p99.push(lossy(histogram.value_at_quantile(0.99)) / 1e3);
+    fn restart_name(&self) -> String {
+        format!(
+            "start after kill -9, {} GB in {RESTART_PARTITIONS} partitions",
+            self.arguments.restart_gigabytes
+        )
     }
-    let name = format!("{} partitions, one durable record a second each", arguments.partitions);
-    lines.push(limit(&format!("{name}, p50"), p50, "ms"));
-    lines.push(Line {
-        what: format!("{name}, p99"),
-        series: p99,
-        unit: "ms",
-        against: Some(("4 KiB fdatasync".to_owned(), known.sync_4k_ms)),
-        goal: Some(Goal::AtMost(10.0)),
-    });
-    Ok(())
-}
 
-async fn footprint(arguments: &Arguments, binary: &Path, dir: &Path, lines: &mut Vec<Line>) -> Result<()> {
-    note("memory and start-up")?;
-    let (mut start, mut memory) = (Series::new(), Series::new());
-    for _ in 0..arguments.repeat {
-        let data = TempDir::with_prefix_in("data-", dir)?;
-        let subject = Subject::start(binary, data.path())?;
-        start.push(millis(subject.started_in));
-        // The first seconds settle what start-up left behind.
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        memory.push(subject.resident_megabytes()?);
+    /// What each figure has to reach.
+    fn compare(&mut self) {
+        let (many, trickle, restart) = (self.many_name(), self.trickle_name(), self.restart_name());
+        let figures = &mut self.figures;
+        figures.compare(DURABLE, &[APPEND_1M], Goal::AtLeast(0.8));
+        figures.compare("produce with tidelog.flush.policy=os", &[CLIENT_STREAM], Goal::AtLeast(0.5));
+        figures.compare("consume, record by record", &[SERVER_STREAM], Goal::AtLeast(0.6));
+        figures.compare("consume, batch by batch", &[SERVER_STREAM], Goal::AtLeast(0.6));
+        figures.compare("one durable record at a time, p50", &[SYNC_4K, UNARY], Goal::AtMost(1.5));
+        figures.compare(&many, &[DURABLE], Goal::AtLeast(0.6));
+        figures.compare(&format!("{trickle}, p99"), &[SYNC_4K], Goal::AtMost(10.0));
+        figures.compare("start on empty data", &[], Goal::AtMost(50.0));
+        figures.compare("memory of an idle broker", &[], Goal::AtMost(20.0));
+        figures.compare(&restart, &[], Goal::AtMost(1000.0));
     }
-    lines.push(goal("start on empty data", start, "ms", Goal::AtMost(50.0)));
-    lines.push(goal("idle memory (RSS)", memory, "MB", Goal::AtMost(20.0)));
-    Ok(())
-}
-
-async fn restart(arguments: &Arguments, binary: &Path, dir: &Path, lines: &mut Vec<Line>) -> Result<()> {
-    note("start after a kill with much data")?;
-    let data = TempDir::with_prefix_in("data-", dir)?;
-    let subject = Subject::start(binary, data.path())?;
-    let client = subject.client().await?;
-    scenario::topic(&client, "big", 100, "os").await?;
-    let count = arguments.restart_gigabytes * 1_000_000_000 / u64::try_from(RECORD_BYTES)?;
-    scenario::produce(&client, "big", 100, count).await?;
-    scenario::topic(&client, "tail", 100, "sync").await?;
-    scenario::produce(&client, "tail", 100, 100_000).await?;
-    subject.kill()?;
-    let mut series = Series::new();
-    for _ in 0..arguments.repeat {
-        let subject = Subject::start(binary, data.path())?;
-        series.push(millis(subject.started_in));
-        subject.kill()?;
-    }
-    let what = format!("start after kill -9, {} GB in 100 partitions", arguments.restart_gigabytes);
-    lines.push(goal(&what, series, "ms", Goal::AtMost(1000.0)));
-    Ok(())
-}
-
-fn limit(what: &str, series: Series, unit: &'static str) -> Line {
-    Line { what: what.to_owned(), series, unit, against: None, goal: None }
-}
-
-fn goal(what: &str, series: Series, unit: &'static str, goal: Goal) -> Line {
-    Line { what: what.to_owned(), series, unit, against: None, goal: Some(goal) }
 }
 
 fn note(text: &str) -> Result<()> {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use futures::StreamExt;
 use hdrhistogram::Histogram;
-use tidelog_client::{Client, NewTopic, Position, Producer, Record};
+use tidelog_client::{Client, NewTopic, Position, Producer, Record, TopicName};
 use tokio::sync::Mutex;
 
+use crate::limits::noise;
 use crate::stats::{megabytes_per_second, quantile};
 
 /// The payload of one record, in bytes.
@@ -37,12 +39,13 @@ pub(crate) fn producer(client: &Client) -> Result<Producer> {
 /// Sends `count` records over the partitions in turn and waits until all are acknowledged: MB a second.
 pub(crate) async fn produce(client: &Client, topic: &str, partitions: i32, count: u64) -> Result<f64> {
     let producer = producer(client)?;
-    let value = bytes::Bytes::from(vec![b'x'; RECORD_BYTES]);
+    let topic = TopicName::new(topic)?;
+    let values = values();
     let started = Instant::now();
     let mut last = None;
-    for number in 0..count {
+    for (number, value) in (0..count).zip(values.iter().cycle()) {
         let partition = i32::try_from(number % u64::try_from(partitions)?)?;
-        let record = Record::new(topic).value(value.clone()).partition(partition);
+        let record = Record::new(topic.clone()).value(value.clone()).partition(partition);
         last = Some(producer.enqueue(record).await?);
     }
     producer.flush().await?;
@@ -51,12 +54,33 @@ pub(crate) async fn produce(client: &Client, topic: &str, partitions: i32, count
     Ok(megabytes_per_second(count * u64::try_from(RECORD_BYTES)?, elapsed))
 }
 
-/// Reads `count` records from the start: MB a second of values.
+/// Values of one record each, different from each other and from what a device could shrink.
+fn values() -> Vec<Bytes> {
+    let noise = Bytes::from(noise(1 << 20));
+    (0..noise.len() / RECORD_BYTES)
+        .map(|at| noise.slice(at * RECORD_BYTES..(at + 1) * RECORD_BYTES))
+        .collect()
+}
+
+/// Reads `count` records from the start, batch by batch: MB a second of values.
+pub(crate) async fn consume_batches(client: &Client, topic: &str, count: u64) -> Result<f64> {
+    let started = Instant::now();
+    let mut consumer = client.consumer().topic(topic).start(Position::Earliest).build().await?;
+    let (mut seen, mut bytes) = (0, 0);
+    while seen < count {
+        for record in consumer.next_batch().await.context("the stream ended early")??.records {
+            bytes += u64::try_from(record.value.map_or(0, |value| value.len()))?;
+            seen += 1;
+        }
+    }
+    Ok(megabytes_per_second(bytes, started.elapsed()))
+}
+
+/// Reads `count` records from the start, one by one: MB a second of values.
 pub(crate) async fn consume(client: &Client, topic: &str, count: u64) -> Result<f64> {
     let started = Instant::now();
     let mut consumer = client.consumer().topic(topic).start(Position::Earliest).build().await?;
-    let mut seen = 0;
-    let mut bytes = 0;
+    let (mut seen, mut bytes) = (0, 0);
     while seen < count {
         let record = consumer.next().await.context("the stream ended early")??;
         bytes += u64::try_from(record.value.map_or(0, |value| value.len()))?;
@@ -66,7 +90,11 @@ pub(crate) async fn consume(client: &Client, topic: &str, count: u64) -> Result<
 }
 
 /// One durable record at a time: the median and the 99th percentile of a send.
-pub(crate) async fn one_at_a_time(client: &Client, topic: &str, count: usize) -> Result<(Duration, Duration)> {
+pub(crate) async fn one_at_a_time(
+    client: &Client,
+    topic: &str,
+    count: usize,
+) -> Result<(Duration, Duration)> {
     let producer = client.producer().linger(Duration::ZERO).build()?;
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {

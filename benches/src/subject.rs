@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -11,6 +11,8 @@ use tidelog_client::Client;
 /// A running broker.
 pub(crate) struct Subject {
     child: Child,
+    /// Held open: a broker that cannot write to its standard output is not the one to measure.
+    _stdout: BufReader<ChildStdout>,
     url: String,
     /// From the start of the process to its ready line.
     pub(crate) started_in: Duration,
@@ -28,13 +30,14 @@ impl Subject {
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
         let stdout = child.stdout.take().context("the broker has no standard output")?;
+        let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
+        stdout.read_line(&mut line)?;
         let started_in = begun.elapsed();
         let ready: serde_json::Value =
             serde_json::from_str(&line).with_context(|| format!("the broker's ready line is {line:?}"))?;
         let api = ready.get("api").and_then(|api| api.as_str()).context("the ready line names no api")?;
-        Ok(Self { child, url: format!("http://{api}"), started_in })
+        Ok(Self { child, _stdout: stdout, url: format!("http://{api}"), started_in })
     }
 
     /// A connection to the broker.
@@ -66,14 +69,18 @@ impl Drop for Subject {
     }
 }
 
-/// The broker binary beside this program.
-pub(crate) fn broker_binary() -> Result<PathBuf> {
+/// The broker to measure: `given`, or the release build beside this program, made now.
+pub(crate) fn broker_binary(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(given) = given {
+        anyhow::ensure!(given.exists(), "{} does not exist", given.display());
+        return Ok(given.to_path_buf());
+    }
     let own = std::env::current_exe()?;
+    let cargo = std::env::var_os("CARGO")
+        .context("run this through `cargo run --release -p tidelog-benches`, or name a --broker")?;
+    let build = Command::new(cargo).args(["build", "--release", "-p", "tidelog-broker"]).status()?;
+    anyhow::ensure!(build.success(), "the broker does not build");
     let binary = own.with_file_name("tidelog-broker");
-    anyhow::ensure!(
-        binary.exists(),
-        "{} does not exist: build it with `cargo build --release -p tidelog-broker`",
-        binary.display()
-    );
+    anyhow::ensure!(binary.exists(), "{} does not exist: is this program a release build?", binary.display());
     Ok(binary)
 }

@@ -21,11 +21,11 @@ pub(crate) struct DiskFigures {
 }
 
 /// Appends `total` bytes to a new file below `dir`, `size` bytes at a time, each followed by a sync.
-pub(crate) fn append_and_sync(dir: &Path, size: usize, total: usize) -> Result<DiskFigures> {
+pub(crate) fn append_and_sync(dir: &Path, size: usize, total: u64) -> Result<DiskFigures> {
     let path = dir.join("append-and-sync");
     let mut file = create(&path)?;
     let block = noise(size);
-    let rounds = (total / size).max(16);
+    let rounds = usize::try_from(total)?.div_ceil(size).max(16);
     let mut times = Vec::with_capacity(rounds);
     let started = Instant::now();
     for _ in 0..rounds {

@@ -75,8 +75,8 @@ impl Log for Echo {
         let size = usize::try_from(open.response_bytes_max).unwrap_or(0).clamp(1, self.block.len());
         let block = self.block.slice(..size);
         let count = usize::try_from(open.credit_bytes).unwrap_or(0) / size;
-        let responses =
-            (0..count).map(move |_| Ok(FetchResponse { record_batches: block.clone(), ..Default::default() }));
+        let responses = (0..count)
+            .map(move |_| Ok(FetchResponse { record_batches: block.clone(), ..Default::default() }));
         Ok(Response::new(stream::iter(responses).boxed()))
     }
 

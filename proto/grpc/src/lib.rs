@@ -5,7 +5,13 @@ pub mod status;
 
 /// The generated code of package `tidelog.v1`.
 #[allow(missing_docs, clippy::all, reason = "generated from the .proto files, which carry the documentation")]
-#[allow(unreachable_pub, clippy::missing_errors_doc, reason = "generated")]
+#[allow(
+    unreachable_pub,
+    clippy::missing_errors_doc,
+    clippy::too_many_lines,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
 pub mod v1 {
     tonic::include_proto!("tidelog.v1");
 }
