@@ -1,1 +1,35 @@
-//! See the crate's description.
+//! Runs the core's machines over the log's partitions: the [`Broker`] API that every front end stands on.
+//!
+//! * [`Partition`]: append, read, watch the watermarks. Its owner is a struct behind a short lock.
+//! * [`Broker`]: topics, committed offsets, admission, health, start and shutdown.
+//! * `coordinator`: a machine of the core in service over an internal partition.
+//!
+//! **Invariant:** no file is touched on an async worker thread, except by reads that only look at memory.
+
+mod admission;
+mod broker;
+mod clock;
+mod coordinator;
+mod error;
+mod logs;
+mod metrics;
+mod open_error;
+mod options;
+mod owner;
+mod partition;
+mod shared;
+mod topic;
+
+pub use admission::AdmitPermit;
+pub use broker::{Broker, CommittedOffset, CreateTopic, GroupSummary, Health, OffsetCommit};
+pub use clock::{Clock, SystemClock};
+pub use error::BrokerError;
+pub use metrics::{Counter, Histogram, HistogramSnapshot, Metrics};
+pub use open_error::OpenError;
+pub use options::BrokerOptions;
+pub use owner::{AckFuture, Acks};
+pub use partition::{Appended, Partition, PartitionStatus};
+pub use tidelog_core::Watermarks;
+pub use tidelog_core::catalog::{ConfigEntry, ConfigKind, ConfigSource, TOPIC_CONFIGS, TopicConfig};
+pub use tidelog_log::ReadSlice;
+pub use topic::{Topic, TopicInfo};

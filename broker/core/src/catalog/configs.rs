@@ -6,6 +6,7 @@
 //! A value comes from the topic, else from the broker's topic defaults, else from the table.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use thiserror::Error;
 use tidelog_model::limits;
@@ -91,6 +92,12 @@ impl ConfigKind {
     }
 }
 
+impl fmt::Display for ConfigKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A row of the table of configs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConfigKey {
@@ -124,6 +131,12 @@ impl ConfigSource {
             Self::Broker => "broker",
             Self::Topic => "topic",
         }
+    }
+}
+
+impl fmt::Display for ConfigSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

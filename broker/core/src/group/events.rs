@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::{Message, Oneof};
-use tidelog_model::{GroupId, Offset, PartitionIndex, Timestamp, TopicId};
+use tidelog_model::{GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
 use super::offsets::CommittedOffset;
 use crate::codec::{CodecError, Event, bad_field, open, required, seal, topic_id};
@@ -62,7 +62,7 @@ impl Event for GroupEvent {
                 topic_id: wire_id(*topic_id),
                 partition: partition.get(),
                 offset: committed.offset.get(),
-                leader_epoch: committed.leader_epoch,
+                leader_epoch: committed.leader_epoch.map_or(-1, LeaderEpoch::get),
                 metadata: committed.metadata.clone(),
                 committed_ms: committed.committed.millis(),
             }),
@@ -82,7 +82,7 @@ impl Event for GroupEvent {
                     .ok_or_else(|| bad_field("partition", "it is negative"))?,
                 committed: CommittedOffset {
                     offset: Offset::new(wire.offset).ok_or_else(|| bad_field("offset", "it is negative"))?,
-                    leader_epoch: wire.leader_epoch,
+                    leader_epoch: LeaderEpoch::new(wire.leader_epoch),
                     metadata: wire.metadata,
                     committed: Timestamp::from_millis(wire.committed_ms),
                 },

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use tidelog_model::{ErrorCode, GroupId, Offset, PartitionIndex, Timestamp, TopicId, limits};
+use tidelog_model::{ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, limits};
 
 use super::events::GroupEvent;
 use crate::machine::{Decision, Machine};
@@ -23,8 +23,8 @@ pub struct OffsetCommit {
     pub partition: PartitionIndex,
     /// The next offset the group will read.
     pub offset: Offset,
-    /// The leader epoch of the last record read, or -1.
-    pub leader_epoch: i32,
+    /// The leader epoch of the last record read, if the client knows it.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// Free text of the client.
     pub metadata: String,
 }
@@ -34,8 +34,8 @@ pub struct OffsetCommit {
 pub struct CommittedOffset {
     /// The next offset the group will read.
     pub offset: Offset,
-    /// The leader epoch of the last record read, or -1.
-    pub leader_epoch: i32,
+    /// The leader epoch of the last record read, if the client knows it.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// Free text of the client.
     pub metadata: String,
     /// When it was committed.

@@ -1,0 +1,360 @@
+//! The owner of a partition: the only place that assigns offsets, moves watermarks and answers producers.
+//!
+//! It is a struct behind a short lock, not a task: everything under the lock is decide, apply and enqueue,
+//! without I/O and without waiting, so an append costs no hop to another thread and back.
+//!
+//! ```text
+//! append ──lock──► decide, apply, enqueue ──► device thread ──committed──► lock: advance ──► acks leave
+//! ```
+//!
+//! **Invariants:**
+//! * Batches enter the log's queue in the order of their offsets, because both happen under one lock.
+//! * The published high watermark reaches a batch before its ack leaves: who was acked can read.
+//! * No ack leaves before the log has reported its batch; if the log says that batches are not there, their
+//!   producers are told so; if nobody knows, they are told that.
+//! * The log never calls back while it holds a lock of its own, so owner → log is the only lock order.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tidelog_core::partition::PartitionState;
+use tidelog_core::{WatermarkMove, Watermarks};
+use tidelog_log::{AppendFailure, AppendFailureKind, CommitListener};
+use tidelog_model::{ErrorCode, LeaderEpoch, Offset};
+use tokio::sync::{oneshot, watch};
+
+use crate::admission::AdmitPermit;
+use crate::error::BrokerError;
+use crate::shared::{PartitionKey, Problem, Shared};
+
+/// When a producer is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    /// At once.
+    None,
+    /// When the batch is written, before it is flushed.
+    Written,
+    /// When the batch is as durable as the topic's flush policy promises.
+    Durable,
+}
+
+/// The outcome of an append, when it is known. Dropping it does not take the append back.
+#[derive(Debug)]
+pub struct AckFuture(Ack);
+
+#[derive(Debug)]
+enum Ack {
+    Ready,
+    Waiting(oneshot::Receiver<Result<(), BrokerError>>),
+}
+
+impl Future for AckFuture {
+    type Output = Result<(), BrokerError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Ack::Ready => Poll::Ready(Ok(())),
+            Ack::Waiting(answer) => Pin::new(answer).poll(context).map(|answer| {
+                // The owner went away with the batch in its queue: the broker was torn down.
+                answer.unwrap_or_else(|_| Err(BrokerError::shutting_down()))
+            }),
+        }
+    }
+}
+
+/// A batch that is assigned and not committed.
+struct Pending {
+    /// The offset after its last record.
+    end: Offset,
+    bytes: u64,
+    records: u64,
+    since: Instant,
+    /// Whoever waits for the commit.
+    answer: Option<oneshot::Sender<Result<(), BrokerError>>>,
+    /// Gives its bytes back when the batch leaves the queue.
+    permit: Option<AdmitPermit>,
+}
+
+/// What the owner of a partition knows.
+pub(crate) struct Owner {
+    pub(crate) state: PartitionState,
+    pub(crate) incarnation: u64,
+    pub(crate) marks: Watermarks,
+    /// Why the partition takes no appends any more.
+    pub(crate) stopped: Option<BrokerError>,
+    pending: VecDeque<Pending>,
+    /// Whoever waits for the write only, by the end of the batch.
+    writing: VecDeque<(Offset, oneshot::Sender<Result<(), BrokerError>>)>,
+}
+
+impl Owner {
+    /// Remembers an assigned batch and returns what its producer waits for.
+    pub(crate) fn enqueue(
+        &mut self,
+        end: Offset,
+        (bytes, records): (u64, u64),
+        acks: Acks,
+        permit: Option<AdmitPermit>,
+    ) -> AckFuture {
+        self.marks = self.marks.advance(WatermarkMove::Appended(end));
+        let (mut answer, mut ack) = (None, Ack::Ready);
+        if acks != Acks::None {
+            let (sender, receiver) = oneshot::channel();
+            ack = Ack::Waiting(receiver);
+            match acks {
+                Acks::Durable => answer = Some(sender),
+                Acks::Written | Acks::None => self.writing.push_back((end, sender)),
+            }
+        }
+        self.pending.push_back(Pending { end, bytes, records, since: Instant::now(), answer, permit });
+        AckFuture(ack)
+    }
+
+    /// Takes every pending batch that ends after `end` out of the queue.
+    fn take_after(&mut self, end: Offset) -> Vec<Answer> {
+        let keep = self.pending.partition_point(|pending| pending.end <= end);
+        let mut answers: Vec<Answer> = self.pending.drain(keep..).filter_map(|gone| gone.answer).collect();
+        let keep = self.writing.partition_point(|(batch_end, _)| *batch_end <= end);
+        answers.extend(self.writing.drain(keep..).map(|(_, answer)| answer));
+        answers
+    }
+}
+
+type Answer = oneshot::Sender<Result<(), BrokerError>>;
+
+/// An owner with its lock and its published watermarks; also what the log reports to.
+///
+/// The log holds this and not the partition, so that a dropped broker lets its files go.
+pub(crate) struct Lane {
+    key: PartitionKey,
+    shared: Arc<Shared>,
+    owner: Mutex<Owner>,
+    marks: watch::Sender<Watermarks>,
+    counted: bool,
+}
+
+impl Lane {
+    /// An owner of an empty log; [`Self::recovered`] tells it what the log holds.
+    pub(crate) fn new(key: PartitionKey, shared: Arc<Shared>, epoch: LeaderEpoch) -> Self {
+        let marks = Watermarks::recovered(Offset::ZERO, Offset::ZERO);
+        let counted = !key.topic.is_internal();
+        let owner = Owner {
+            state: PartitionState::new(Offset::ZERO, epoch),
+            incarnation: 0,
+            marks,
+            stopped: None,
+            pending: VecDeque::new(),
+            writing: VecDeque::new(),
+        };
+        Self { key, shared, owner: Mutex::new(owner), marks: watch::Sender::new(marks), counted }
+    }
+
+    /// Takes over a recovered log.
+    pub(crate) fn recovered(&self, log_start: Offset, log_end: Offset) {
+        let mut owner = self.owner();
+        owner.state = PartitionState::new(log_end, owner.state.epoch());
+        owner.marks = Watermarks::recovered(log_start, log_end);
+        let marks = owner.marks;
+        drop(owner);
+        self.marks.send_replace(marks);
+    }
+
+    /// The owner. A panic under the lock is a broken rule of ours: [`Self::checked`] refuses appends then.
+    fn owner(&self) -> MutexGuard<'_, Owner> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The owner, if it takes appends.
+    pub(crate) fn checked(&self) -> Result<MutexGuard<'_, Owner>, BrokerError> {
+        let owner = self.owner.lock().map_err(|_| {
+            BrokerError::internal(format!(
+                "partition {} stopped because it broke a rule of its own",
+                self.key
+            ))
+        })?;
+        match &owner.stopped {
+            Some(stopped) => Err(stopped.clone()),
+            None => Ok(owner),
+        }
+    }
+
+    pub(crate) fn watermarks(&self) -> Watermarks {
+        self.owner().marks
+    }
+
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        self.owner().state.epoch()
+    }
+
+    /// The watermarks as readers see them.
+    pub(crate) fn readable(&self) -> Watermarks {
+        *self.marks.borrow()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Watermarks> {
+        self.marks.subscribe()
+    }
+
+    /// Why the partition takes no appends, if it does not.
+    pub(crate) fn stopped(&self) -> Option<BrokerError> {
+        self.checked().err()
+    }
+
+    /// Moves the log start.
+    pub(crate) fn trimmed(&self, log_start: Offset) {
+        let mut owner = self.owner();
+        // The log may know of commits that have not been reported yet.
+        let log_start = log_start.min(owner.marks.high_watermark);
+        owner.marks = owner.marks.advance(WatermarkMove::Trimmed(log_start));
+        let marks = owner.marks;
+        drop(owner);
+        self.publish(marks);
+    }
+
+    /// Ends the partition's service: pending producers get `reason`, waiting readers wake up.
+    pub(crate) fn stop(&self, reason: BrokerError) {
+        let mut owner = self.owner();
+        let durable = owner.marks.high_watermark;
+        let answers = owner.take_after(durable);
+        owner.stopped.get_or_insert_with(|| reason.clone());
+        drop(owner);
+        answer_all(answers, &reason);
+        self.wake();
+    }
+
+    /// Wakes everyone who waits for the watermarks to move.
+    pub(crate) fn wake(&self) {
+        self.marks.send_modify(|_| {});
+    }
+
+    /// Publishes moves of the log start and the high watermark. Two publishers may arrive here in another
+    /// order than they held the owner's lock, so only forward moves count.
+    fn publish(&self, marks: Watermarks) {
+        self.marks.send_if_modified(|seen| {
+            let log_start = seen.log_start.max(marks.log_start);
+            let high_watermark = seen.high_watermark.max(marks.high_watermark);
+            let last_stable = seen.last_stable.max(marks.last_stable);
+            let moved = log_start != seen.log_start
+                || high_watermark != seen.high_watermark
+                || last_stable != seen.last_stable;
+            let log_end = marks.log_end.max(high_watermark);
+            *seen = Watermarks { log_start, last_stable, high_watermark, log_end };
+            moved
+        });
+    }
+
+    fn disk_full(&self, end: Offset, incarnation: u64) {
+        let mut owner = self.owner();
+        owner.incarnation = incarnation;
+        owner.state.reset(end);
+        owner.marks = owner.marks.advance(WatermarkMove::CutBack(end));
+        let answers = owner.take_after(end);
+        drop(owner);
+        let count = u64::try_from(answers.len()).unwrap_or(u64::MAX);
+        self.shared.metrics.rejected_disk_full.add(count);
+        tracing::warn!(partition = %self.key, %end, "disk full: the queued batches are not in the log");
+        answer_all(answers, &self.shared.disk_full_error());
+    }
+
+    fn failed(&self, reason: &str, incarnation: u64) {
+        let message = format!(
+            "the storage of partition {} failed ({reason}): its writes are off until the broker is restarted on \
+             a healthy device; records that were acknowledged can still be read",
+            self.key
+        );
+        let error = BrokerError::new(ErrorCode::StorageFailed, message);
+        let mut owner = self.owner();
+        owner.incarnation = incarnation;
+        let durable = owner.marks.high_watermark;
+        let answers = owner.take_after(durable);
+        let first = owner.stopped.is_none();
+        owner.stopped.get_or_insert_with(|| error.clone());
+        drop(owner);
+        let count = u64::try_from(answers.len()).unwrap_or(u64::MAX);
+        self.shared.metrics.rejected_storage.add(count);
+        if first {
+            tracing::error!(partition = %self.key, reason, "storage failed: the partition takes no more writes");
+            self.shared.report(&self.key, Problem::StorageFailed(error.message.clone()));
+        }
+        answer_all(answers, &error);
+        self.wake();
+    }
+}
+
+impl CommitListener for Lane {
+    fn written(&self, end: Offset) {
+        let mut owner = self.owner();
+        let done = owner.writing.partition_point(|(batch_end, _)| *batch_end <= end);
+        if done == 0 {
+            return;
+        }
+        let answers: Vec<Answer> = owner.writing.drain(..done).map(|(_, answer)| answer).collect();
+        drop(owner);
+        for answer in answers {
+            send(answer, Ok(()));
+        }
+    }
+
+    fn committed(&self, end: Offset) {
+        let mut owner = self.owner();
+        if end <= owner.marks.high_watermark {
+            return;
+        }
+        owner.marks = owner.marks.advance(WatermarkMove::Committed(end));
+        let marks = owner.marks;
+        let done = owner.pending.partition_point(|pending| pending.end <= end);
+        let done: Vec<Pending> = owner.pending.drain(..done).collect();
+        drop(owner);
+        self.publish(marks);
+        if self.counted {
+            self.count(&done);
+        }
+        for pending in done {
+            if let Some(answer) = pending.answer {
+                send(answer, Ok(()));
+            }
+            drop(pending.permit);
+        }
+    }
+
+    fn rejected(&self, failure: AppendFailure) {
+        match failure.kind {
+            AppendFailureKind::DiskFull => self.disk_full(failure.end, failure.incarnation),
+            AppendFailureKind::Failed { reason } => self.failed(&reason, failure.incarnation),
+        }
+    }
+}
+
+impl Lane {
+    fn count(&self, done: &[Pending]) {
+        let metrics = &self.shared.metrics;
+        let now = Instant::now();
+        metrics.batches_in.add(u64::try_from(done.len()).unwrap_or(u64::MAX));
+        metrics.records_in.add(done.iter().map(|pending| pending.records).sum());
+        metrics.bytes_in.add(done.iter().map(|pending| pending.bytes).sum());
+        for pending in done {
+            metrics.append_seconds.observe(now.saturating_duration_since(pending.since));
+        }
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+fn answer_all(answers: Vec<Answer>, error: &BrokerError) {
+    for answer in answers {
+        send(answer, Err(error.clone()));
+    }
+}
+
+/// A producer that went away does not wait for its answer.
+fn send(answer: Answer, outcome: Result<(), BrokerError>) {
+    drop(answer.send(outcome));
+}

@@ -1,0 +1,392 @@
+//! One partition: what front ends call to append, read and look.
+//!
+//! Reads take no lock of the owner: they look at the published watermarks and ask the log, first for bytes
+//! that are in memory, and only then on a blocking thread.
+//!
+//! **Invariant:** nothing at or above the published high watermark is ever returned.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tidelog_core::Watermarks;
+use tidelog_core::catalog::TopicConfig;
+use tidelog_core::partition::{AppendRules, TimestampType};
+use tidelog_log::{PartitionId, PartitionLog, ReadError, ReadOutcome, ReadSlice, ReadWait};
+use tidelog_model::batch::{BatchRules, RecordBatch};
+use tidelog_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName};
+use tokio::sync::watch;
+
+use crate::admission::AdmitPermit;
+use crate::error::BrokerError;
+use crate::logs;
+use crate::owner::{AckFuture, Acks, Lane};
+use crate::shared::{PartitionKey, Problem, Shared};
+
+/// An accepted batch.
+#[derive(Debug)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The broker's timestamp on topics with `message.timestamp.type=LogAppendTime`.
+    pub log_append_time: Option<Timestamp>,
+    /// The partition's log start when it was appended.
+    pub log_start: Offset,
+    /// Its outcome. Only when this is `Ok` is the batch as safe as was asked for.
+    pub ack: AckFuture,
+}
+
+/// How a partition is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// Its index.
+    pub partition: PartitionIndex,
+    /// The epoch stamped on its new batches.
+    pub leader_epoch: LeaderEpoch,
+    /// The oldest offset kept.
+    pub log_start: Offset,
+    /// Where readers stop (exclusive).
+    pub high_watermark: Offset,
+    /// The next offset to assign.
+    pub log_end: Offset,
+    /// The size of its segments in bytes.
+    pub size_bytes: u64,
+    /// How many segments it has.
+    pub segments: usize,
+    /// Why it is not fully in service.
+    pub problem: Option<String>,
+}
+
+/// A partition.
+#[derive(Debug)]
+pub struct Partition {
+    key: PartitionKey,
+    id: PartitionId,
+    lane: Arc<Lane>,
+    shared: Arc<Shared>,
+    config: ArcSwap<TopicConfig>,
+    /// The log, or why there is none.
+    log: Result<Arc<dyn PartitionLog>, BrokerError>,
+}
+
+impl Partition {
+    pub(crate) fn new(
+        (key, id): (PartitionKey, PartitionId),
+        lane: Arc<Lane>,
+        shared: Arc<Shared>,
+        config: Arc<TopicConfig>,
+        log: Result<Arc<dyn PartitionLog>, BrokerError>,
+    ) -> Self {
+        if let Err(error) = &log {
+            lane.stop(error.clone());
+        }
+        if let Some(stopped) = lane.stopped() {
+            shared.report(&key, Problem::SinceStart(stopped.message));
+        }
+        Self { key, id, lane, shared, config: ArcSwap::new(config), log }
+    }
+
+    /// Its topic.
+    #[must_use]
+    pub const fn topic(&self) -> &TopicName {
+        &self.key.topic
+    }
+
+    /// Its index in the topic.
+    #[must_use]
+    pub const fn index(&self) -> PartitionIndex {
+        self.key.partition
+    }
+
+    /// Its identity on disk.
+    #[must_use]
+    pub const fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// What batches produced to it are validated against.
+    #[must_use]
+    pub fn batch_rules(&self) -> BatchRules {
+        let config = self.config.load();
+        BatchRules {
+            batch_bytes_max: config.batch_bytes_max,
+            key_required: config.cleanup_compact,
+            control_allowed: false,
+        }
+    }
+
+    /// Gives a batch its offsets and queues it for the device. The permit is given back when the batch is
+    /// committed or rejected.
+    ///
+    /// # Errors
+    /// When the batch breaks a rule of the topic, the topic is internal, or the partition takes no writes;
+    /// nothing of the batch is in the log then.
+    pub fn append(
+        &self,
+        batch: RecordBatch,
+        acks: Acks,
+        permit: Option<AdmitPermit>,
+    ) -> Result<Appended, BrokerError> {
+        if self.key.topic.is_internal() {
+            return Err(BrokerError::internal_topic(&self.key.topic));
+        }
+        self.shared.check_disk(u64::from(batch.header().size_bytes))?;
+        let appended = self.append_unchecked(batch, acks, permit);
+        if let Err(error) = &appended {
+            let metrics = &self.shared.metrics;
+            match error.code {
+                ErrorCode::StorageFailed | ErrorCode::CorruptLog => metrics.rejected_storage.add(1),
+                ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp => metrics.rejected_invalid.add(1),
+                _ => {}
+            }
+        }
+        appended
+    }
+
+    /// As [`Self::append`], for the broker's own batches too.
+    pub(crate) fn append_unchecked(
+        &self,
+        batch: RecordBatch,
+        acks: Acks,
+        permit: Option<AdmitPermit>,
+    ) -> Result<Appended, BrokerError> {
+        if self.shared.is_closing() {
+            return Err(BrokerError::shutting_down());
+        }
+        let log = self.log()?;
+        let rules = append_rules(&self.config.load());
+        let now = self.shared.clock.now();
+        let oldest = if rules.needs_oldest_timestamp() { Some(oldest_timestamp(&batch)?) } else { None };
+        let stamped = rules.timestamp_type == TimestampType::LogAppendTime;
+        // The checksum is made anew before the lock is taken: other appends need not wait for it.
+        let batch = if stamped { batch.with_log_append_time(now) } else { batch };
+        let mut owner = self.lane.checked()?;
+        let base_offset = owner.state.decide_append(batch.header(), oldest, &rules, now)?;
+        let assigned = batch.assign(base_offset, owner.state.epoch());
+        let header = *assigned.header();
+        owner.state.apply(&header);
+        let size = (u64::from(header.size_bytes), u64::from(header.record_count.unsigned_abs()));
+        let ack = owner.enqueue(header.next_offset(), size, acks, permit);
+        let log_start = owner.marks.log_start;
+        log.append(assigned, owner.incarnation, now);
+        drop(owner);
+        Ok(Appended { base_offset, log_append_time: stamped.then_some(now), log_start, ack })
+    }
+
+    /// The watermarks now.
+    #[must_use]
+    pub fn watermarks(&self) -> Watermarks {
+        self.lane.watermarks()
+    }
+
+    /// Tells of every move of the log start and the high watermark; the log end is the one of that moment.
+    /// It also wakes, without a move, when the partition stops: the next call says why.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Watermarks> {
+        self.lane.subscribe()
+    }
+
+    /// Whether the partition can be read.
+    ///
+    /// # Errors
+    /// When its topic was deleted or its log could not be recovered.
+    pub fn check_readable(&self) -> Result<(), BrokerError> {
+        self.log()?;
+        match self.lane.stopped() {
+            Some(stopped) if stopped.code == ErrorCode::UnknownTopicOrPartition => Err(stopped),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whole batches from `from` up to the high watermark: about `bytes_max` bytes, at least one batch, none
+    /// when `from` is the end. The first batch may begin before `from`.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` outside the log; `CORRUPT_LOG` when bytes that were durable are broken.
+    pub async fn read(&self, from: Offset, bytes_max: usize) -> Result<ReadSlice, BrokerError> {
+        self.check_readable()?;
+        let marks = self.lane.readable();
+        if from >= marks.high_watermark {
+            return self.read_at_end(from, marks);
+        }
+        if from < marks.log_start {
+            return Err(self.out_of_range(from, marks));
+        }
+        let bytes_max = bytes_max.min(self.shared.read_bytes_max);
+        let log = self.log()?;
+        let cached = log.read(from, marks.high_watermark, bytes_max, ReadWait::CachedOnly);
+        let slice = match cached.map_err(|error| self.read_failed(&error))? {
+            ReadOutcome::Batches(slice) => slice,
+            ReadOutcome::WouldBlock => {
+                self.shared.metrics.cold_reads.add(1);
+                let log = Arc::clone(log);
+                let up_to = marks.high_watermark;
+                let read = move || log.read(from, up_to, bytes_max, ReadWait::MayBlock);
+                match self.on_blocking_thread(read).await?.map_err(|error| self.read_failed(&error))? {
+                    ReadOutcome::Batches(slice) => slice,
+                    ReadOutcome::WouldBlock => {
+                        return Err(BrokerError::internal("a read that may block said that it would"));
+                    }
+                }
+            }
+        };
+        self.shared.metrics.reads.add(1);
+        self.shared.metrics.bytes_out.add(u64::try_from(slice.bytes.len()).unwrap_or(u64::MAX));
+        Ok(slice)
+    }
+
+    fn read_at_end(&self, from: Offset, marks: Watermarks) -> Result<ReadSlice, BrokerError> {
+        // Nothing will ever come after broken bytes: waiting for it would look like an idle topic.
+        if let Some(stopped) = self.lane.stopped().filter(|stopped| stopped.code == ErrorCode::CorruptLog) {
+            return Err(stopped);
+        }
+        let end = self.lane.watermarks().log_end;
+        if from > end {
+            return Err(self.out_of_range(from, Watermarks { log_end: end, ..marks }));
+        }
+        Ok(ReadSlice { bytes: bytes::Bytes::new(), next_offset: from })
+    }
+
+    /// The first record whose timestamp is at or after `target`, below the high watermark: its offset and
+    /// its timestamp.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn offset_for_timestamp(
+        &self,
+        target: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, BrokerError> {
+        self.check_readable()?;
+        let marks = self.lane.readable();
+        let log = Arc::clone(self.log()?);
+        let found = move || log.offset_for_timestamp(target, marks.high_watermark);
+        self.on_blocking_thread(found).await?.map_err(|error| self.read_failed(&error))
+    }
+
+    /// Removes the records below `before` (below the high watermark when there is none given), durably;
+    /// returns the new log start.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` above the high watermark; `INTERNAL_TOPIC`; `STORAGE_FAILED`.
+    pub async fn delete_records(&self, before: Option<Offset>) -> Result<Offset, BrokerError> {
+        if self.key.topic.is_internal() {
+            return Err(BrokerError::internal_topic(&self.key.topic));
+        }
+        if self.shared.is_closing() {
+            return Err(BrokerError::shutting_down());
+        }
+        let marks = self.lane.readable();
+        let before = before.unwrap_or(marks.high_watermark);
+        if before > marks.high_watermark {
+            return Err(self.out_of_range(before, marks).field("before_offset"));
+        }
+        self.check_readable()?;
+        self.trim(before).await
+    }
+
+    pub(crate) async fn trim(&self, before: Offset) -> Result<Offset, BrokerError> {
+        let log = Arc::clone(self.log()?);
+        let lane = Arc::clone(&self.lane);
+        let key = self.key.clone();
+        let trimmed = tokio::task::spawn_blocking(move || {
+            let start = log
+                .trim(before)
+                .map_err(|error| logs::storage_error(&format!("deleting records of {key}"), &error))?;
+            lane.trimmed(start);
+            Ok(start)
+        });
+        trimmed.await.map_err(|error| BrokerError::internal(format!("deleting records failed: {error}")))?
+    }
+
+    /// Retention, compaction and deferred deletes; blocks. Returns the bytes it freed.
+    pub(crate) fn maintain(&self) -> Result<u64, BrokerError> {
+        let Ok(log) = self.log() else { return Ok(0) };
+        if self.lane.stopped().is_some() {
+            return Ok(0);
+        }
+        let up_to = self.lane.readable().high_watermark;
+        let maintained = log
+            .maintain(self.shared.clock.now(), up_to)
+            .map_err(|error| logs::storage_error(&format!("maintaining {}", self.key), &error))?;
+        self.lane.trimmed(maintained.log_start);
+        let freed = maintained.deleted_bytes.saturating_add(maintained.compacted_bytes);
+        self.shared.metrics.bytes_deleted.add(freed);
+        Ok(freed)
+    }
+
+    /// How the partition is.
+    #[must_use]
+    pub fn status(&self) -> PartitionStatus {
+        let marks = self.lane.watermarks();
+        let stats = self.log.as_ref().ok().map(|log| log.stats());
+        PartitionStatus {
+            partition: self.key.partition,
+            leader_epoch: self.lane.epoch(),
+            log_start: marks.log_start,
+            high_watermark: marks.high_watermark,
+            log_end: marks.log_end,
+            size_bytes: stats.as_ref().map_or(0, |stats| stats.size_bytes),
+            segments: stats.as_ref().map_or(0, |stats| stats.segments),
+            problem: self.lane.stopped().map(|stopped| stopped.message),
+        }
+    }
+
+    pub(crate) fn reconfigure(&self, config: &Arc<TopicConfig>) {
+        self.config.store(Arc::clone(config));
+        if let Ok(log) = &self.log {
+            log.reconfigure(logs::log_config(config));
+        }
+    }
+
+    pub(crate) fn stop(&self, reason: BrokerError) {
+        self.lane.stop(reason);
+    }
+
+    pub(crate) fn log(&self) -> Result<&Arc<dyn PartitionLog>, BrokerError> {
+        self.log.as_ref().map_err(Clone::clone)
+    }
+
+    /// Runs a read that may block; at most so many run at a time that other blocking work finds threads.
+    async fn on_blocking_thread<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        let slot = Arc::clone(&self.shared.blocking_reads).acquire_owned().await;
+        let slot = slot.map_err(|_| BrokerError::shutting_down())?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = read();
+            drop(slot);
+            done
+        });
+        done.await.map_err(|error| BrokerError::internal(format!("a read ended early: {error}")))
+    }
+
+    fn out_of_range(&self, offset: Offset, marks: Watermarks) -> BrokerError {
+        logs::out_of_range(&self.key.to_string(), offset, marks.log_start, marks.log_end)
+    }
+
+    fn read_failed(&self, error: &ReadError) -> BrokerError {
+        logs::read_error(&self.key.to_string(), error)
+    }
+}
+
+/// The rules the owner appends by.
+fn append_rules(config: &TopicConfig) -> AppendRules {
+    AppendRules {
+        timestamp_type: config.timestamp_type,
+        timestamp_before_max_ms: config.timestamp_before_max_ms,
+        timestamp_after_max_ms: config.timestamp_after_max_ms,
+    }
+}
+
+/// The oldest timestamp of the batch's records; -1, "none", does not count.
+fn oldest_timestamp(batch: &RecordBatch) -> Result<Timestamp, BrokerError> {
+    let mut oldest = Timestamp::NONE;
+    for record in batch.records()? {
+        let timestamp = record.map_err(tidelog_model::batch::BatchError::from)?.timestamp;
+        let known = timestamp != Timestamp::NONE;
+        if known && (oldest == Timestamp::NONE || timestamp < oldest) {
+            oldest = timestamp;
+        }
+    }
+    Ok(oldest)
+}
