@@ -23,6 +23,9 @@ const XERIAL_BLOCK: usize = 32 * 1024;
 const SNAPPY_RATIO_MAX: usize = 32;
 /// Kafka's default level.
 const ZSTD_LEVEL: i32 = 3;
+/// The largest window a frame may ask the reader to hold, as a power of two: 32 MiB, beyond what levels up to
+/// 20 use. Frames that ask for more are refused at the door, so that no reader has to hold it.
+const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 /// How much output to reserve for each byte of input before the size is known.
 const RATIO_GUESS: usize = 4;
 
@@ -140,16 +143,30 @@ impl Compression {
     /// # Errors
     /// When the data is broken or too large.
     pub fn decompress(self, packed: &Bytes, limit: usize) -> Result<Bytes, CompressionError> {
-        let input = packed.as_ref();
+        if let Some(reader) = self.reader(packed)? {
+            return self.unfold(reader, packed.len(), limit);
+        }
         match self {
-            Self::None if input.len() > limit => Err(self.too_large(limit)),
-            Self::None => Ok(packed.clone()),
-            Self::Gzip => self.unfold(flate2::bufread::MultiGzDecoder::new(input), input.len(), limit),
-            Self::Snappy => self.unsnap(input, limit),
-            Self::Lz4 => self.unlz4(input, limit),
+            Self::Snappy => self.unsnap(packed, limit),
+            _ if packed.len() > limit => Err(self.too_large(limit)),
+            _ => Ok(packed.clone()),
+        }
+    }
+
+    /// Unfolds `packed` piece by piece; `None` where the codec has no pieces (none and snappy).
+    pub(crate) fn reader(self, packed: &[u8]) -> Result<Option<Box<dyn Read + '_>>, CompressionError> {
+        match self {
+            Self::None | Self::Snappy => Ok(None),
+            Self::Gzip => Ok(Some(Box::new(flate2::bufread::MultiGzDecoder::new(packed)))),
+            Self::Lz4 => {
+                lz4_frame::check(packed).map_err(|reason| self.broken(&reason))?;
+                Ok(Some(Box::new(lz4_flex::frame::FrameDecoder::new(packed))))
+            }
             Self::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(input);
-                self.unfold(decoder.map_err(|error| self.broken(&error))?, input.len(), limit)
+                let decoder = zstd::stream::read::Decoder::with_buffer(packed);
+                let mut decoder = decoder.map_err(|error| self.broken(&error))?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|error| self.broken(&error))?;
+                Ok(Some(Box::new(decoder)))
             }
         }
     }
@@ -163,11 +180,6 @@ impl Compression {
             return Err(self.too_large(limit));
         }
         Ok(out.into())
-    }
-
-    fn unlz4(self, input: &[u8], limit: usize) -> Result<Bytes, CompressionError> {
-        lz4_frame::check(input).map_err(|reason| self.broken(&reason))?;
-        self.unfold(lz4_flex::frame::FrameDecoder::new(input), input.len(), limit)
     }
 
     fn unsnap(self, input: &[u8], limit: usize) -> Result<Bytes, CompressionError> {
@@ -209,11 +221,11 @@ impl Compression {
         Ok(())
     }
 
-    fn broken(self, reason: &dyn std::fmt::Display) -> CompressionError {
+    pub(super) fn broken(self, reason: &dyn std::fmt::Display) -> CompressionError {
         CompressionError::Broken { codec: self.name(), reason: reason.to_string() }
     }
 
-    const fn too_large(self, limit: usize) -> CompressionError {
+    pub(super) const fn too_large(self, limit: usize) -> CompressionError {
         CompressionError::TooLarge { codec: self.name(), limit }
     }
 }

@@ -19,6 +19,7 @@ mod error;
 mod header;
 mod lz4_frame;
 mod validate;
+mod walk;
 
 pub use assign::AssignedBatch;
 pub use builder::{BatchBuilder, BuildError, HeaderRef};

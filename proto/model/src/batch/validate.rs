@@ -1,8 +1,8 @@
 //! The check at the door: bytes become a [`RecordBatch`] here or are refused.
 //!
 //! Who produces a batch may send anything; after [`RecordBatch::validate`] the layout, the checksum, every
-//! count and every record's framing hold, so nothing behind the door looks at them again. The walk over an
-//! uncompressed batch keeps nothing and allocates nothing.
+//! count and every record's framing hold, so nothing behind the door looks at them again. The walk over the
+//! records keeps nothing of them and, for an uncompressed batch, allocates nothing.
 //!
 //! Source of the rules: Kafka's `ProduceRequest.validateRecords`, `LogValidator` and `UnifiedLog`.
 
@@ -11,11 +11,11 @@ use bytes::Bytes;
 use super::control::ControlMarker;
 use super::error::BatchError;
 use super::header::{BATCH_OVERHEAD, BatchHeader};
+use super::walk::{walk, walk_unfolding};
 use super::{Compression, LENGTH_PREFIX};
-use crate::frame::{RECORD_BYTES_MIN, next_frame, next_header};
 use crate::ids::{Offset, ProducerId, Timestamp};
 use crate::limits;
-use crate::record::{RecordError, Records};
+use crate::record::Records;
 
 /// What a topic asks of the batches produced to it.
 #[derive(Debug, Clone, Copy)]
@@ -59,8 +59,7 @@ impl RecordBatch {
         }
         let batch = Self::checked(bytes, header)?;
         let compression = check_header(&header, rules)?;
-        let unfolded = compression.decompress(&batch.payload(), limits::UNCOMPRESSED_BATCH_BYTES_MAX)?;
-        let largest = walk(&header, &unfolded, rules)?;
+        let largest = batch.walk(compression, rules)?;
         if header.is_control() {
             ControlMarker::parse(&batch)?;
         }
@@ -163,6 +162,17 @@ impl RecordBatch {
         Self { bytes: bytes.freeze(), header }
     }
 
+    /// Checks every record and returns the largest timestamp.
+    fn walk(&self, codec: Compression, rules: &BatchRules) -> Result<Timestamp, BatchError> {
+        let payload = self.payload();
+        if let Some(reader) = codec.reader(&payload)? {
+            return walk_unfolding(&self.header, codec, reader, rules);
+        }
+        // Snappy unfolds to a small multiple of its input, so it is held whole as plain records are.
+        let unfolded = codec.decompress(&payload, limits::UNCOMPRESSED_BATCH_BYTES_MAX)?;
+        Ok(walk(&self.header, &unfolded, rules)?)
+    }
+
     /// What follows the header.
     fn payload(&self) -> Bytes {
         self.bytes.slice(BATCH_OVERHEAD.min(self.bytes.len())..)
@@ -237,46 +247,6 @@ fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
     // Markers carry the producer they end but take no sequence.
     let numbered = header.is_control() || sequence.0 >= 0;
     if id.0 < 0 || epoch.0 < 0 || !numbered { Err(fault) } else { Ok(()) }
-}
-
-/// Checks every record of the unfolded batch and returns the largest timestamp.
-fn walk(header: &BatchHeader, unfolded: &[u8], rules: &BatchRules) -> Result<Timestamp, RecordError> {
-    let stated = header.record_count.unsigned_abs();
-    let most = unfolded.len() / RECORD_BYTES_MIN;
-    if usize::try_from(stated).map_or(true, |stated| stated > most) {
-        // Reached before the walk so that a batch that claims a million records costs nothing.
-        return Err(RecordError::Missing { stated, actual: u32::try_from(most).unwrap_or(u32::MAX) });
-    }
-    let mut rest = unfolded;
-    let mut largest = Timestamp::from_millis(i64::MIN);
-    for index in 0..stated {
-        if rest.is_empty() {
-            return Err(RecordError::Missing { stated, actual: index });
-        }
-        let frame = next_frame(&mut rest, index)?;
-        let expected = index.cast_signed();
-        if frame.offset_delta != expected {
-            return Err(RecordError::OffsetDelta { index, expected, actual: frame.offset_delta });
-        }
-        if frame.key.is_none() && rules.key_required && !header.is_control() {
-            return Err(RecordError::KeyMissing { index });
-        }
-        walk_headers(frame.headers, frame.header_count, index)?;
-        largest = largest.max(header.record_timestamp(frame.timestamp_delta));
-    }
-    if rest.is_empty() { Ok(largest) } else { Err(RecordError::Trailing { extra: rest.len() }) }
-}
-
-#[inline]
-fn walk_headers(mut headers: &[u8], count: usize, index: u32) -> Result<(), RecordError> {
-    let limit = limits::HEADERS_PER_RECORD_MAX;
-    if count > limit {
-        return Err(RecordError::HeaderCount { index, limit, actual: count });
-    }
-    for _ in 0..count {
-        next_header(&mut headers, index)?;
-    }
-    if headers.is_empty() { Ok(()) } else { Err(RecordError::Slack { index, extra: headers.len() }) }
 }
 
 const _: () = assert!(LENGTH_PREFIX < BatchHeader::CRC_START && BatchHeader::CRC_START < BATCH_OVERHEAD);

@@ -5,6 +5,7 @@ use super::super::builder::tests::{build, parts};
 use super::super::{CompressionError, HeaderError};
 use super::*;
 use crate::error_code::ErrorCode;
+use crate::record::RecordError;
 use crate::varint;
 
 fn rules() -> BatchRules {
@@ -192,7 +193,10 @@ fn a_batch_that_unfolds_beyond_the_limit_is_refused() {
     let header = BatchHeader::parse(&bytes).unwrap().with_compression(Compression::Zstd);
     bytes.truncate(BATCH_OVERHEAD);
     let limit = limits::UNCOMPRESSED_BATCH_BYTES_MAX;
-    bytes.put_slice(&Compression::Zstd.compress(&vec![0; limit + 1]).unwrap());
+    let mut body = vec![0, 0, 1];
+    varint::put_i32(&mut body, i32::try_from(limit).unwrap());
+    body.resize(body.len() + limit + 1, 0);
+    bytes.put_slice(&Compression::Zstd.compress(&framed(&body)).unwrap());
     seal(&mut bytes, header);
     let refused = RecordBatch::validate(bytes.freeze(), &rules()).unwrap_err();
     assert_eq!(refused, CompressionError::TooLarge { codec: "zstd", limit }.into());
