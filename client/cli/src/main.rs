@@ -1,2 +1,48 @@
-//! See the crate's description.
-fn main() {}
+//! The `tidelog` command line.
+//!
+//! **Invariant:** data goes to standard output and everything else to standard error; a failure is one line
+//! there, and the exit code says which sort it is (`failure`).
+
+mod args;
+mod context;
+mod failure;
+mod output;
+mod pace;
+mod position;
+mod usage;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use context::Context;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match usage::parse() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    let format = cli.global.output;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(format),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    context::log_to_stderr(cli.global.verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(dispatch(cli));
+    // A thread that waits for standard input would hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(cli.global).await?;
+    match cli.command {
+        Command::Completion(args) => usage::completion(&args),
+        Command::Version => usage::version(&context),
+    }
+}

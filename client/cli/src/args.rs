@@ -1,0 +1,61 @@
+//! The command line's shape. Each command's own flags stand with the command.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::usage::CompletionArgs;
+
+/// Topics, produce, consume and replay for a Tidelog broker.
+#[derive(Debug, Parser)]
+#[command(name = "tidelog", version, disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The flags that every command takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The flags that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The broker's address.
+    #[arg(
+        long,
+        short,
+        visible_alias = "server",
+        value_name = "URL",
+        env = "TIDELOG_BROKER",
+        default_value = "http://127.0.0.1:9640",
+        global = true
+    )]
+    pub(crate) broker: String,
+    /// For people, or one JSON object per line.
+    #[arg(long, short, value_name = "FORMAT", default_value = "text", global = true)]
+    pub(crate) output: OutputFormat,
+    /// No progress, notes and summaries on standard error; failures are still told.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more on standard error: -v what the client does, -vv everything.
+    #[arg(long, short, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Tables and lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print a completion script for a shell.
+    Completion(CompletionArgs),
+    /// Print the version.
+    Version,
+}
