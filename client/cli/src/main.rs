@@ -5,6 +5,7 @@
 
 mod args;
 mod context;
+mod envelope;
 mod failure;
 mod output;
 mod pace;
