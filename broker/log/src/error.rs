@@ -53,6 +53,17 @@ pub enum OpenError {
         /// The newest format known.
         known: u32,
     },
+    /// The directory holds something else.
+    #[error(
+        "{} is not a data directory: it holds {name:?} and no FORMAT file; choose an empty or a new directory",
+        path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// One of the names in it.
+        name: String,
+    },
     /// A file of the directory does not hold what it should.
     #[error("{} is broken: {reason}", path.display())]
     BrokenFile {

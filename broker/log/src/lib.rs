@@ -14,6 +14,7 @@ mod config;
 pub mod disk;
 mod engine;
 mod error;
+mod local;
 mod os_disk;
 
 pub use config::{CleanupPolicy, FlushPolicy, LogConfig};
@@ -22,4 +23,5 @@ pub use engine::{
     PartitionLog, ReadOutcome, ReadSlice, ReadWait, RecoveryReport, VerifyReport,
 };
 pub use error::{OpenError, ReadError, StorageError};
+pub use local::{LogDir, LogDirOptions, Threads};
 pub use os_disk::OsDisk;

@@ -63,7 +63,10 @@ pub(crate) fn open_error(partition: &str, error: &OpenError) -> BrokerError {
     let doing = format!("opening partition {partition}");
     match error {
         OpenError::Storage(failed) => storage_error(&doing, failed),
-        OpenError::Locked { .. } | OpenError::NewerFormat { .. } | OpenError::BrokenFile { .. } => {
+        OpenError::Locked { .. }
+        | OpenError::Foreign { .. }
+        | OpenError::NewerFormat { .. }
+        | OpenError::BrokenFile { .. } => {
             BrokerError::new(ErrorCode::CorruptLog, format!("{doing} failed: {error}"))
         }
     }

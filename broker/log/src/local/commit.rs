@@ -1,0 +1,324 @@
+//! Group commit: many appends of many partitions, one round of writes and syncs.
+//!
+//! ```text
+//! push … push ──► queue ──take all──► write per partition ──► sync dirty files, side by side
+//!                                                              ──► floors ──► listeners
+//! ```
+//!
+//! While one round is at the device, the next one gathers in the queue: the slower the device, the larger
+//! the rounds. One thread runs the rounds; tests and the simulation run them by hand.
+//!
+//! **Invariants**
+//! * A round reports `committed` for a partition only after its file was synced (policy `Sync`) or written
+//!   (the relaxed ones), and reports rejections after the commits of the same round.
+//! * After a failed sync the partition's tail is marked failed and its file is never synced again.
+//! * No lock is held while a listener is called.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tidelog_model::batch::AssignedBatch;
+use tidelog_model::{Offset, Timestamp, TopicId};
+
+use super::local_log::{LocalLog, Tail};
+use super::sync_pool::SyncPool;
+use super::writer::WriteError;
+use crate::config::{FlushPolicy, LogConfig};
+use crate::disk::DiskFile;
+use crate::engine::{AppendFailure, AppendFailureKind, PartitionId};
+use crate::error::StorageError;
+
+/// A batch on its way to the device.
+#[derive(Debug)]
+struct Pending {
+    batch: AssignedBatch,
+    incarnation: u64,
+    now: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    batches: BTreeMap<PartitionId, Vec<Pending>>,
+    closed: bool,
+}
+
+/// Appends that no round has taken yet.
+#[derive(Debug, Default)]
+pub(super) struct CommitQueue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+impl CommitQueue {
+    /// Adds a batch to the next round.
+    pub(super) fn push(&self, id: PartitionId, batch: AssignedBatch, incarnation: u64, now: Timestamp) {
+        let mut waiting = self.lock();
+        let first = waiting.batches.is_empty();
+        waiting.batches.entry(id).or_default().push(Pending { batch, incarnation, now });
+        drop(waiting);
+        if first {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Ends the commit thread once the queue is empty.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    fn take(&self) -> BTreeMap<PartitionId, Vec<Pending>> {
+        std::mem::take(&mut self.lock().batches)
+    }
+
+    /// Waits for batches until `due`; answers whether to go on.
+    fn wait(&self, due: Option<Instant>) -> bool {
+        let mut waiting = self.lock();
+        while waiting.batches.is_empty() && !waiting.closed {
+            waiting = match due.map(|due| due.saturating_duration_since(Instant::now())) {
+                None => self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return true,
+                Some(left) => {
+                    self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        !(waiting.closed && waiting.batches.is_empty())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs the rounds of one data directory.
+pub(super) struct Committer {
+    queue: Arc<CommitQueue>,
+    logs: Mutex<BTreeMap<PartitionId, Weak<LocalLog>>>,
+    pool: SyncPool,
+    /// Written under an interval policy and not synced yet, with when that is due.
+    lazy: Mutex<BTreeMap<PartitionId, Instant>>,
+}
+
+/// What one round did to one partition, before anybody hears of it.
+struct Outcome {
+    log: Arc<LocalLog>,
+    written: Option<Offset>,
+    sync: Option<Arc<dyn DiskFile>>,
+    failure: Option<AppendFailure>,
+}
+
+impl Committer {
+    pub(super) fn new(queue: Arc<CommitQueue>, pool: SyncPool) -> Self {
+        Self { queue, logs: Mutex::default(), pool, lazy: Mutex::default() }
+    }
+
+    /// Makes a partition known, so that its batches find their file.
+    pub(super) fn register(&self, log: &Arc<LocalLog>) {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.retain(|_, log| log.strong_count() > 0);
+        logs.insert(log.id, Arc::downgrade(log));
+    }
+
+    /// Forgets a partition that is gone; batches still queued for it are dropped.
+    pub(super) fn forget(&self, id: PartitionId) {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// The open partitions of a topic.
+    pub(super) fn partitions_of(&self, topic: TopicId) -> Vec<PartitionId> {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.keys().filter(|id| id.topic_id == topic).copied().collect()
+    }
+
+    /// All partitions that are open.
+    pub(super) fn logs(&self) -> Vec<Arc<LocalLog>> {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn log(&self, id: PartitionId) -> Option<Arc<LocalLog>> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(&id).and_then(Weak::upgrade)
+    }
+
+    /// The life of the commit thread: rounds until the queue is closed and empty.
+    pub(super) fn run(&self) {
+        while self.queue.wait(self.next_lazy_sync()) {
+            self.round();
+        }
+    }
+
+    /// One round on the caller's thread; answers whether there was anything to do.
+    pub(super) fn round(&self) -> bool {
+        let taken = self.queue.take();
+        let mut outcomes = Vec::with_capacity(taken.len());
+        for (id, pending) in taken {
+            if let Some(log) = self.log(id) {
+                outcomes.push(write(&log, pending));
+            }
+        }
+        for outcome in &outcomes {
+            if let Some(end) = outcome.written {
+                outcome.log.listener.written(end);
+            }
+        }
+        self.note_lazy(&outcomes);
+        let busy = !outcomes.is_empty();
+        self.sync(&mut outcomes);
+        for outcome in outcomes {
+            report(outcome);
+        }
+        self.sync_lazy() || busy
+    }
+
+    fn sync(&self, outcomes: &mut [Outcome]) {
+        let files: Vec<Arc<dyn DiskFile>> = outcomes.iter().filter_map(|outcome| outcome.sync.clone()).collect();
+        let mut results = self.pool.sync_all(&files).into_iter();
+        for outcome in outcomes.iter_mut().filter(|outcome| outcome.sync.is_some()) {
+            let result = results.next().unwrap_or_else(|| Err(std::io::Error::other("the sync got lost")));
+            let failure = settle_sync(&outcome.log, result);
+            if failure.is_some() {
+                outcome.written = None;
+                outcome.failure = failure;
+            }
+        }
+    }
+
+    fn note_lazy(&self, outcomes: &[Outcome]) {
+        let mut lazy = self.lazy.lock().unwrap_or_else(PoisonError::into_inner);
+        for outcome in outcomes {
+            if let FlushPolicy::Interval { ms } = outcome.log.config().flush
+                && outcome.written.is_some()
+            {
+                lazy.entry(outcome.log.id).or_insert_with(|| Instant::now() + Duration::from_millis(ms));
+            }
+        }
+    }
+
+    fn next_lazy_sync(&self) -> Option<Instant> {
+        self.lazy.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied()
+    }
+
+    /// Syncs what an interval policy has made due.
+    fn sync_lazy(&self) -> bool {
+        let now = Instant::now();
+        let due: BTreeSet<PartitionId> = {
+            let mut lazy = self.lazy.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = lazy.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+            lazy.retain(|_, at| *at > now);
+            due
+        };
+        for log in due.iter().filter_map(|id| self.log(*id)) {
+            let file = {
+                let mut tail = log.tail();
+                tail.syncing = tail.failed.is_none() && tail.writer.dirty;
+                tail.syncing.then(|| Arc::clone(&tail.writer.segment.file))
+            };
+            if let Some(file) = file
+                && let Some(failure) = settle_sync(&log, file.sync_data())
+            {
+                log.listener.rejected(failure);
+            }
+        }
+        !due.is_empty()
+    }
+}
+
+/// Writes what a round brought for one partition.
+fn write(log: &Arc<LocalLog>, pending: Vec<Pending>) -> Outcome {
+    let config = log.config();
+    let mut tail = log.tail();
+    let mut outcome = Outcome { log: Arc::clone(log), written: None, sync: None, failure: None };
+    if let Some(reason) = tail.failed.clone() {
+        let end = tail.writer.end();
+        outcome.failure = Some(AppendFailure {
+            kind: AppendFailureKind::Failed { reason },
+            end,
+            incarnation: tail.incarnation,
+        });
+        return outcome;
+    }
+    let incarnation = tail.incarnation;
+    let pending: Vec<Pending> = pending.into_iter().filter(|p| p.incarnation == incarnation).collect();
+    let before = tail.writer.end();
+    if let Err(error) = write_runs(log, &mut tail, pending, &config) {
+        outcome.failure = Some(refuse(&mut tail, error));
+    }
+    if tail.failed.is_none() && tail.writer.end() > before {
+        outcome.written = Some(tail.writer.end());
+        if config.flush == FlushPolicy::Sync {
+            outcome.sync = Some(Arc::clone(&tail.writer.segment.file));
+            tail.syncing = true;
+        }
+    }
+    outcome
+}
+
+/// Writes batches in runs that end where a segment ends.
+fn write_runs(
+    log: &LocalLog,
+    tail: &mut Tail,
+    pending: Vec<Pending>,
+    config: &LogConfig,
+) -> Result<(), WriteError> {
+    let mut run = Vec::with_capacity(pending.len());
+    let mut ahead = 0_u64;
+    for Pending { batch, now, .. } in pending {
+        if tail.writer.must_roll(&batch, ahead, config, now) {
+            tail.writer.write(&run, config)?;
+            run.clear();
+            ahead = 0;
+            log.roll(tail, now)?;
+        }
+        ahead += u64::from(batch.header().size_bytes);
+        run.push(batch);
+    }
+    tail.writer.write(&run, config)?;
+    tail.writer.write_indexes().unwrap_or_else(|error| tracing::warn!(%error, "an index lags behind"));
+    Ok(())
+}
+
+fn refuse(tail: &mut Tail, error: WriteError) -> AppendFailure {
+    tail.incarnation += 1;
+    let kind = match error {
+        WriteError::CutBack(error) if error.is_disk_full() => AppendFailureKind::DiskFull,
+        WriteError::CutBack(error) | WriteError::Unknown(error) => {
+            let reason = error.to_string();
+            tail.failed = Some(reason.clone());
+            AppendFailureKind::Failed { reason }
+        }
+    };
+    AppendFailure { kind, end: tail.writer.end(), incarnation: tail.incarnation }
+}
+
+/// Takes the result of a sync into the partition's tail and the floor.
+fn settle_sync(log: &LocalLog, result: std::io::Result<()>) -> Option<AppendFailure> {
+    let mut tail = log.tail();
+    tail.syncing = false;
+    match result {
+        Ok(()) => {
+            tail.writer.dirty = false;
+            log.note_floor(&tail);
+            None
+        }
+        Err(source) => {
+            let path = tail.writer.segment.path.clone();
+            let reason = StorageError { action: "sync", path, source }.to_string();
+            tail.incarnation += 1;
+            tail.failed = Some(reason.clone());
+            let end = tail.writer.end();
+            let incarnation = tail.incarnation;
+            Some(AppendFailure { kind: AppendFailureKind::Failed { reason }, end, incarnation })
+        }
+    }
+}
+
+fn report(outcome: Outcome) {
+    if let Some(end) = outcome.written {
+        outcome.log.listener.committed(end);
+    }
+    if let Some(failure) = outcome.failure {
+        outcome.log.listener.rejected(failure);
+    }
+}

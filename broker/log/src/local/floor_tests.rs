@@ -1,0 +1,61 @@
+use super::*;
+use crate::os_disk::OsDisk;
+
+fn id(partition: i32) -> PartitionId {
+    let topic_id = TopicId::from_uuid(Uuid::from_u128(7));
+    PartitionId { topic_id, partition: PartitionIndex::new(partition).unwrap() }
+}
+
+fn floor(end: i64) -> Floor {
+    Floor { end: Offset::new(end).unwrap(), segment: Offset::ZERO, bytes: end.unsigned_abs() * 100 }
+}
+
+fn table(root: &Path) -> FloorTable {
+    FloorTable::open(&OsDisk, root).unwrap()
+}
+
+#[test]
+fn floors_are_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = table(dir.path());
+    for partition in 0..50 {
+        for end in [3, 5, 9] {
+            first.record(id(partition), floor(end + i64::from(partition))).unwrap();
+        }
+    }
+    let again = table(dir.path());
+    for partition in 0..50 {
+        assert_eq!(again.get(id(partition)), Some(floor(9 + i64::from(partition))));
+    }
+    assert_eq!(again.get(id(50)), None);
+}
+
+#[test]
+fn a_torn_entry_leaves_the_one_before_it() {
+    for byte in 0..64 {
+        let dir = tempfile::tempdir().unwrap();
+        let first = table(dir.path());
+        first.record(id(0), floor(1)).unwrap();
+        first.record(id(0), floor(2)).unwrap();
+        // The first entry lies in the second half, the second one in the first half.
+        let mut old = [0];
+        first.file.read_at(&mut old, byte).unwrap();
+        first.file.write_at(&[IoSlice::new(&[old[0] ^ 0x40])], byte).unwrap();
+        assert_eq!(table(dir.path()).get(id(0)), Some(floor(1)), "byte {byte}");
+    }
+}
+
+#[test]
+fn a_released_slot_is_given_to_the_next_partition_without_its_floor() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = table(dir.path());
+    first.record(id(0), floor(4)).unwrap();
+    first.record(id(1), floor(5)).unwrap();
+    first.remove(id(0)).unwrap();
+    first.record(id(2), floor(6)).unwrap();
+    assert_eq!(first.file.size().unwrap(), 192, "two slots, the second one half used");
+    let again = table(dir.path());
+    assert_eq!(again.get(id(0)), None);
+    assert_eq!(again.get(id(1)), Some(floor(5)));
+    assert_eq!(again.get(id(2)), Some(floor(6)));
+}

@@ -1,0 +1,311 @@
+//! One partition in local segment files: the [`PartitionLog`] that readers and the owner hold.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytes::Bytes;
+use tidelog_model::batch::{AssignedBatch, BatchHeader};
+use tidelog_model::{Offset, Timestamp};
+
+use super::commit::CommitQueue;
+use super::floor::FloorTable;
+use super::read::{self, Want};
+use super::retain::{self, Dropped};
+use super::segment::Segment;
+use super::writer::{WriteError, Writer};
+use crate::config::LogConfig;
+use crate::disk::Disk;
+use crate::engine::{
+    CommitListener, LogStats, Maintained, PartitionId, PartitionLog, ReadOutcome, ReadSlice, ReadWait,
+    VerifyReport,
+};
+use crate::error::{ReadError, StorageError, failed};
+
+/// Bytes that are broken, and what lies before them.
+#[derive(Debug, Clone)]
+pub(super) struct Damage {
+    pub(super) path: PathBuf,
+    pub(super) position: u64,
+    pub(super) offset: Offset,
+    pub(super) reason: String,
+}
+
+impl Damage {
+    /// What an error says of broken bytes, if that is what it is about.
+    pub(super) fn of(error: ReadError) -> Option<Self> {
+        match error {
+            ReadError::Corrupt { path, position, offset, reason } => {
+                Some(Self { path, position, offset, reason })
+            }
+            ReadError::OutOfRange { .. } | ReadError::Storage(_) => None,
+        }
+    }
+
+    fn error(&self) -> ReadError {
+        ReadError::from(self)
+    }
+}
+
+impl From<&Damage> for ReadError {
+    fn from(damage: &Damage) -> Self {
+        Self::Corrupt {
+            path: damage.path.clone(),
+            position: damage.position,
+            offset: damage.offset,
+            reason: damage.reason.clone(),
+        }
+    }
+}
+
+/// What only the writing side changes.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) writer: Writer,
+    /// The numbering that is written; batches of others are dropped.
+    pub(super) incarnation: u64,
+    /// Why nothing is written any more.
+    pub(super) failed: Option<String>,
+    /// The commit thread is syncing the active segment.
+    pub(super) syncing: bool,
+}
+
+/// A partition of a data directory.
+pub(super) struct LocalLog {
+    pub(super) id: PartitionId,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) floors: Arc<FloorTable>,
+    pub(super) listener: Arc<dyn CommitListener>,
+    queue: Arc<CommitQueue>,
+    config: RwLock<Arc<LogConfig>>,
+    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    log_start: AtomicI64,
+    damage: Option<Damage>,
+    tail: Mutex<Tail>,
+    /// Held by the one pass of maintenance or trim that may drop segments.
+    pub(super) dropped: Mutex<Vec<Dropped>>,
+}
+
+impl std::fmt::Debug for LocalLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalLog").field("id", &self.id).field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// What opening a partition has put together.
+pub(super) struct Parts {
+    pub(super) id: PartitionId,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) floors: Arc<FloorTable>,
+    pub(super) listener: Arc<dyn CommitListener>,
+    pub(super) queue: Arc<CommitQueue>,
+    pub(super) config: LogConfig,
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) log_start: Offset,
+    pub(super) damage: Option<Damage>,
+    pub(super) writer: Writer,
+}
+
+impl LocalLog {
+    pub(super) fn new(parts: Parts) -> Self {
+        let failed = parts.damage.as_ref().map(|damage| damage.error().to_string());
+        Self {
+            id: parts.id,
+            disk: parts.disk,
+            dir: parts.dir,
+            floors: parts.floors,
+            listener: parts.listener,
+            queue: parts.queue,
+            config: RwLock::new(Arc::new(parts.config)),
+            segments: RwLock::new(Arc::new(parts.segments)),
+            log_start: AtomicI64::new(parts.log_start.get()),
+            damage: parts.damage,
+            tail: Mutex::new(Tail { writer: parts.writer, incarnation: 0, failed, syncing: false }),
+            dropped: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the active segment and starts the next one.
+    pub(super) fn roll(&self, tail: &mut Tail, now: Timestamp) -> Result<(), WriteError> {
+        let next = tail.writer.roll(now)?;
+        self.change_segments(|segments| segments.push(next));
+        self.note_floor(tail);
+        Ok(())
+    }
+
+    /// Remembers that all that is written is durable.
+    pub(super) fn note_floor(&self, tail: &Tail) {
+        // A floor that lags is safe, so one that cannot be written is no reason to refuse a batch.
+        if let Err(error) = self.floors.record(self.id, tail.writer.floor()) {
+            tracing::warn!(%error, "the durable floor lags behind");
+        }
+    }
+
+    pub(super) fn change_segments(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+        let mut guard = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = guard.as_ref().clone();
+        change(&mut next);
+        *guard = Arc::new(next);
+    }
+
+    pub(super) fn raise_log_start(&self, start: Offset) -> Offset {
+        self.log_start.fetch_max(start.get(), Ordering::AcqRel);
+        self.log_start()
+    }
+
+    /// Makes everything written durable, for a clean end.
+    pub(super) fn finish(&self) -> Result<(), StorageError> {
+        let mut tail = self.tail();
+        if let Some(reason) = &tail.failed {
+            let source = std::io::Error::other(reason.clone());
+            return if self.damage.is_some() { Ok(()) } else { Err(failed("close", &self.dir)(source)) };
+        }
+        tail.writer.finish()?;
+        self.note_floor(&tail);
+        Ok(())
+    }
+
+    /// The end of what can be read at all: everything, or what lies before the damage.
+    fn sound_end(&self, segments: &[Arc<Segment>]) -> Offset {
+        match &self.damage {
+            Some(damage) => damage.offset,
+            None => segments.last().map_or(Offset::ZERO, |segment| segment.next_offset()),
+        }
+    }
+
+    fn check_range(&self, offset: Offset, segments: &[Arc<Segment>]) -> Result<(), ReadError> {
+        let (log_start, end) = (self.log_start(), self.sound_end(segments));
+        match &self.damage {
+            Some(damage) if offset >= damage.offset => Err(damage.error()),
+            _ if offset < log_start || offset > end => {
+                Err(ReadError::OutOfRange { offset, log_start, end })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The place of the segment that holds `offset`, or that of the first one.
+pub(super) fn segment_of(segments: &[Arc<Segment>], offset: Offset) -> usize {
+    segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
+}
+
+impl PartitionLog for LocalLog {
+    fn append(&self, batch: AssignedBatch, incarnation: u64, now: Timestamp) {
+        self.queue.push(self.id, batch, incarnation, now);
+    }
+
+    fn read(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        bytes_max: usize,
+        wait: ReadWait,
+    ) -> Result<ReadOutcome, ReadError> {
+        let segments = self.segments();
+        self.check_range(from, &segments)?;
+        let up_to = up_to.min(self.sound_end(&segments));
+        let mut from = from;
+        for segment in segments.get(segment_of(&segments, from)..).unwrap_or_default() {
+            if from >= up_to {
+                break;
+            }
+            match read::read(segment, Want { from, up_to, bytes_max, wait })? {
+                ReadOutcome::Batches(slice) if slice.bytes.is_empty() => from = from.max(segment.next_offset()),
+                outcome => return Ok(outcome),
+            }
+        }
+        Ok(ReadOutcome::Batches(ReadSlice { bytes: Bytes::new(), next_offset: from.min(up_to) }))
+    }
+
+    fn offset_for_timestamp(
+        &self,
+        target: Timestamp,
+        up_to: Offset,
+    ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+        let segments = self.segments();
+        let (start, up_to) = (self.log_start(), up_to.min(self.sound_end(&segments)));
+        for segment in segments.iter().filter(|segment| segment.next_offset() > start) {
+            if segment.base >= up_to {
+                break;
+            }
+            if segment.max_timestamp() < target {
+                continue;
+            }
+            let found = read::offset_for_timestamp(segment, target, start, up_to)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn for_each_header(&self, from: Offset, visit: &mut dyn FnMut(&BatchHeader)) -> Result<(), ReadError> {
+        let segments = self.segments();
+        for segment in segments.get(segment_of(&segments, from)..).unwrap_or_default() {
+            segment.walk(segment.entry_before(from), &mut |placed| {
+                if placed.header.next_offset() > from {
+                    visit(&placed.header);
+                }
+                true
+            })?;
+        }
+        self.damage.as_ref().map_or(Ok(()), |damage| Err(damage.error()))
+    }
+
+    fn trim(&self, new_start: Offset) -> Result<Offset, StorageError> {
+        retain::trim(self, new_start)
+    }
+
+    fn maintain(&self, now: Timestamp, up_to: Offset) -> Result<Maintained, StorageError> {
+        retain::maintain(self, now, up_to)
+    }
+
+    fn reconfigure(&self, config: LogConfig) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    fn log_start(&self) -> Offset {
+        Offset::new(self.log_start.load(Ordering::Acquire)).unwrap_or(Offset::ZERO)
+    }
+
+    fn stats(&self) -> LogStats {
+        let segments = self.segments();
+        LogStats {
+            size_bytes: segments.iter().map(|segment| segment.size()).sum(),
+            segments: segments.len(),
+        }
+    }
+
+    fn verify(&self) -> Result<VerifyReport, ReadError> {
+        let mut report = VerifyReport::default();
+        for segment in self.segments().iter() {
+            let mut broken = None;
+            segment.walk(None, &mut |placed| {
+                report.batches += 1;
+                report.records += u64::from(placed.header.record_count.max(0).unsigned_abs());
+                report.bytes += u64::from(placed.header.size_bytes);
+                broken = read::batch_at(segment, placed).err();
+                broken.is_none()
+            })?;
+            if let Some(error) = broken {
+                return Err(error);
+            }
+        }
+        self.damage.as_ref().map_or(Ok(report), |damage| Err(damage.error()))
+    }
+}

@@ -1,0 +1,392 @@
+//! One data directory: its lock, its leader epoch, its durable floor, its commit thread, its partitions.
+//!
+//! ```text
+//! <root>/LOCK FORMAT meta.properties floor clean-shutdown
+//! <root>/topics/<topic id>/topic.properties
+//! <root>/topics/<topic id>/<partition>/<base offset>.{log,index,timeindex}  log-start
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicName};
+use uuid::Uuid;
+
+use super::commit::{CommitQueue, Committer};
+use super::file;
+use super::floor::FloorTable;
+use super::identity::{self, Identity};
+use super::local_log::{Damage, LocalLog, Parts};
+use super::recover::{self, Known, Recovered};
+use super::retain;
+use super::sync_pool::SyncPool;
+use super::writer::Writer;
+use crate::config::LogConfig;
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::engine::{CommitListener, OpenedLog, PartitionId, RecoveryReport};
+use crate::error::{OpenError, ReadError, StorageError, failed};
+
+/// The directory of all topics.
+pub(super) const TOPICS: &str = "topics";
+/// The end of the name of a directory that is being removed.
+const GONE: &str = ".gone";
+
+/// Who runs the rounds of group commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// A thread of the data directory.
+    Own,
+    /// The caller, by [`LogDir::commit_round`].
+    None,
+}
+
+/// How a data directory is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct LogDirOptions {
+    /// Threads that sync the files of one round side by side; 0 syncs them one by one.
+    pub sync_threads: usize,
+    /// Who runs the rounds.
+    pub threads: Threads,
+}
+
+impl Default for LogDirOptions {
+    fn default() -> Self {
+        Self { sync_threads: 8, threads: Threads::Own }
+    }
+}
+
+/// An open data directory. One process holds it at a time.
+pub struct LogDir {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+    identity: Identity,
+    floors: Arc<FloorTable>,
+    queue: Arc<CommitQueue>,
+    committer: Arc<Committer>,
+    /// `None` once it has ended, or where there is none.
+    thread: Mutex<Option<JoinHandle<()>>>,
+    clean: bool,
+    /// Serialises the creation and removal of topics' directories.
+    names: Mutex<()>,
+    _lock: Arc<dyn DiskFile>,
+}
+
+impl std::fmt::Debug for LogDir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogDir").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl LogDir {
+    /// Opens a data directory, creating an empty one where there is none, and begins its next leader epoch.
+    ///
+    /// # Errors
+    /// [`OpenError`]: in use, of a newer format, not ours, broken, or a failing device.
+    pub fn open(disk: Arc<dyn Disk>, root: &Path, options: LogDirOptions) -> Result<Self, OpenError> {
+        create_dirs(disk.as_ref(), root)?;
+        let lock = take_lock(disk.as_ref(), root)?;
+        identity::check_format(disk.as_ref(), root)?;
+        let identity = identity::begin_epoch(disk.as_ref(), root)?;
+        let clean = identity::take_clean_mark(disk.as_ref(), root)?;
+        let floors = Arc::new(FloorTable::open(disk.as_ref(), root)?);
+        file::ensure_dir(disk.as_ref(), root, TOPICS)?;
+        let queue = Arc::new(CommitQueue::default());
+        let pool = SyncPool::new(options.sync_threads).map_err(failed("start threads for", root))?;
+        let committer = Arc::new(Committer::new(Arc::clone(&queue), pool));
+        let thread = match options.threads {
+            Threads::None => None,
+            Threads::Own => {
+                let committer = Arc::clone(&committer);
+                let thread = std::thread::Builder::new().name("log-commit".to_owned());
+                Some(thread.spawn(move || committer.run()).map_err(failed("start a thread for", root))?)
+            }
+        };
+        let thread = Mutex::new(thread);
+        let (root, names) = (root.to_owned(), Mutex::new(()));
+        let log_dir = Self { disk, root, identity, floors, queue, committer, thread, clean, names, _lock: lock };
+        log_dir.finish_removals()?;
+        Ok(log_dir)
+    }
+
+    /// The leader epoch of this run.
+    #[must_use]
+    pub const fn leader_epoch(&self) -> LeaderEpoch {
+        self.identity.leader_epoch
+    }
+
+    /// The id given to the cluster when the directory was created.
+    #[must_use]
+    pub const fn cluster_id(&self) -> Uuid {
+        self.identity.cluster_id
+    }
+
+    /// Creates a partition or recovers it. Blocks; partitions can be opened side by side.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the device fails or a file that only recovery reads is broken. Broken records are no
+    /// error: see [`RecoveryReport::corrupt`].
+    pub fn open_partition(
+        &self,
+        id: PartitionId,
+        topic: &TopicName,
+        config: LogConfig,
+        now: Timestamp,
+        listener: Arc<dyn CommitListener>,
+    ) -> Result<OpenedLog, OpenError> {
+        let disk = self.disk.as_ref();
+        let dir = self.partition_dir(id, topic)?;
+        retain::clean_up(disk, &dir)?;
+        let log_start = retain::read_log_start(disk, &dir)?;
+        let known = Known {
+            floor: self.floors.get(id),
+            index_interval_bytes: config.index_interval_bytes,
+            cleaned_to: Offset::ZERO,
+            now,
+        };
+        let recovered = recover::recover(disk, &dir, known)?;
+        let (log, recovery) = self.assemble(id, dir, config, recovered, log_start, listener)?;
+        self.committer.register(&log);
+        Ok(OpenedLog { log, recovery })
+    }
+
+    fn assemble(
+        &self,
+        id: PartitionId,
+        dir: PathBuf,
+        config: LogConfig,
+        recovered: Recovered,
+        log_start: Option<Offset>,
+        listener: Arc<dyn CommitListener>,
+    ) -> Result<(Arc<LocalLog>, RecoveryReport), OpenError> {
+        let Recovered { segments, active, truncated_bytes, torn_tail, whole, damage } = recovered;
+        let (Some(first), Some(last)) = (segments.first(), segments.last().map(Arc::clone)) else {
+            let reason = "it has no segment".to_owned();
+            return Err(OpenError::BrokenFile { path: dir, reason });
+        };
+        let damage = damage.and_then(Damage::of);
+        let log_end = damage.as_ref().map_or(last.next_offset(), |damage| damage.offset);
+        let log_start = log_start.unwrap_or(Offset::ZERO).max(first.base).min(log_end);
+        let disk = Arc::clone(&self.disk);
+        let writer = if damage.is_some() {
+            Writer::fenced(disk, dir.clone(), last)
+        } else {
+            Writer::resume(disk, dir.clone(), last, active)?
+        };
+        let recovery = RecoveryReport {
+            log_start,
+            log_end,
+            truncated_bytes,
+            torn_tail,
+            clean: self.clean && whole,
+            corrupt: damage.as_ref().map(|damage| ReadError::from(damage).to_string()),
+        };
+        let log = Arc::new(LocalLog::new(Parts {
+            id,
+            disk: Arc::clone(&self.disk),
+            dir,
+            floors: Arc::clone(&self.floors),
+            listener,
+            queue: Arc::clone(&self.queue),
+            config,
+            segments,
+            log_start,
+            damage,
+            writer,
+        }));
+        if recovery.corrupt.is_none() {
+            // All that was found has been synced.
+            log.note_floor(&log.tail());
+        }
+        Ok((log, recovery))
+    }
+
+    /// The directory of a partition, whose name is durable when this returns.
+    fn partition_dir(&self, id: PartitionId, topic: &TopicName) -> Result<PathBuf, StorageError> {
+        let disk = self.disk.as_ref();
+        let topic_dir = self.topic_dir(id.topic_id);
+        let dir = topic_dir.join(id.partition.get().to_string());
+        if disk.list(&dir).is_ok_and(|entries| !entries.is_empty()) {
+            // Segments are made durable after the names that lead to them.
+            return Ok(dir);
+        }
+        let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        file::ensure_dir(disk, &self.root.join(TOPICS), &dir_name(id.topic_id))?;
+        let properties = topic_dir.join("topic.properties");
+        if file::read_small(disk, &properties)?.is_none() {
+            let text = format!("name={topic}\nid={}\n", id.topic_id);
+            file::replace(disk, &topic_dir, "topic.properties", text.as_bytes())?;
+        }
+        file::ensure_dir(disk, &topic_dir, &id.partition.get().to_string())?;
+        Ok(dir)
+    }
+
+    fn topic_dir(&self, id: TopicId) -> PathBuf {
+        self.root.join(TOPICS).join(dir_name(id))
+    }
+
+    /// Removes a partition and its records. Its log, if it is open, must not be used any more.
+    ///
+    /// # Errors
+    /// When the device fails; the removal is finished at the next start then, or when it is asked for again.
+    pub fn remove_partition(&self, id: PartitionId) -> Result<(), StorageError> {
+        let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        self.committer.forget(id);
+        self.forget_floor(id)?;
+        let topic_dir = self.topic_dir(id.topic_id);
+        remove_dir(self.disk.as_ref(), &topic_dir, &id.partition.get().to_string())
+    }
+
+    /// Removes a topic with all its partitions.
+    ///
+    /// # Errors
+    /// As [`Self::remove_partition`].
+    pub fn remove_topic(&self, id: TopicId) -> Result<(), StorageError> {
+        let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        for partition in self.floors.partitions_of(id).into_iter().chain(self.committer.partitions_of(id)) {
+            self.committer.forget(partition);
+            self.floors.remove(partition)?;
+        }
+        self.floors.sync()?;
+        remove_dir(self.disk.as_ref(), &self.root.join(TOPICS), &dir_name(id))
+    }
+
+    /// A floor must not outlive its segments: it would make their absence look like damage.
+    fn forget_floor(&self, id: PartitionId) -> Result<(), StorageError> {
+        self.floors.remove(id)?;
+        self.floors.sync()
+    }
+
+    /// Removes what a crash has left of removals.
+    fn finish_removals(&self) -> Result<(), StorageError> {
+        let disk = self.disk.as_ref();
+        let topics = self.root.join(TOPICS);
+        for entry in disk.list(&topics).map_err(failed("list", &topics))? {
+            let dir = topics.join(&entry.name);
+            if entry.name.ends_with(GONE) {
+                remove_tree(disk, &dir)?;
+            } else if entry.is_dir {
+                let inside = disk.list(&dir).map_err(failed("list", &dir))?;
+                for gone in inside.iter().filter(|inside| inside.name.ends_with(GONE)) {
+                    remove_tree(disk, &dir.join(&gone.name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The topics that have a directory, whether or not anybody knows them.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn topics_on_disk(&self) -> Result<Vec<TopicId>, StorageError> {
+        let topics = self.root.join(TOPICS);
+        let entries = self.disk.list(&topics).map_err(failed("list", &topics))?;
+        let id = |name: &str| Uuid::try_parse(name).ok().map(TopicId::from_uuid);
+        Ok(entries.iter().filter_map(|entry| id(&entry.name)).collect())
+    }
+
+    /// The bytes that can still be written.
+    ///
+    /// # Errors
+    /// As the operating system answers.
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        self.disk.free_bytes(&self.root)
+    }
+
+    /// One round of group commit on the caller's thread; answers whether there was anything to do.
+    pub fn commit_round(&self) -> bool {
+        self.committer.round()
+    }
+
+    /// Makes everything durable and marks the end as clean. Nothing appended afterwards is written.
+    ///
+    /// # Errors
+    /// When a partition could not be made durable; the others are, and the next start recovers.
+    pub fn close(&self) -> Result<(), StorageError> {
+        self.queue.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match thread {
+            Some(thread) => {
+                if thread.join().is_err() {
+                    let source = std::io::Error::other("the commit thread has panicked");
+                    return Err(failed("close", &self.root)(source));
+                }
+            }
+            None => while self.committer.round() {},
+        }
+        let mut first_error = None;
+        for log in self.committer.logs() {
+            if let Err(error) = log.finish() {
+                first_error.get_or_insert(error);
+            }
+        }
+        self.floors.sync()?;
+        match first_error {
+            Some(error) => Err(error),
+            None => identity::leave_clean_mark(self.disk.as_ref(), &self.root),
+        }
+    }
+}
+
+impl Drop for LogDir {
+    /// Ends the commit thread; what it has not written was not acknowledged.
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // A panic there has been reported by the thread itself.
+            drop(thread.join());
+        }
+    }
+}
+
+fn dir_name(id: TopicId) -> String {
+    id.uuid().as_simple().to_string()
+}
+
+fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn DiskFile>, OpenError> {
+    let path = root.join(identity::LOCK_FILE);
+    let lock = disk.open(&path, OpenMode::Create).map_err(failed("open", &path))?;
+    if lock.try_lock().map_err(failed("lock", &path))? { Ok(lock) } else { Err(OpenError::Locked { path }) }
+}
+
+/// Creates a directory and those above it that are missing, durably.
+fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    if disk.list(dir).is_ok() {
+        return Ok(());
+    }
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return disk.list(dir).map(drop).map_err(failed("list", dir));
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    create_dirs(disk, parent)?;
+    file::ensure_dir(disk, parent, &name.to_string_lossy())
+}
+
+/// Removes the directory `name`: first under another name, so that a crash in between leaves all or nothing.
+fn remove_dir(disk: &dyn Disk, parent: &Path, name: &str) -> Result<(), StorageError> {
+    let (dir, gone) = (parent.join(name), parent.join(format!("{name}{GONE}")));
+    match disk.rename(&dir, &gone) {
+        Ok(()) => disk.sync_dir(parent).map_err(failed("sync", parent))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("rename", &dir)(error)),
+    }
+    remove_tree(disk, &gone)
+}
+
+fn remove_tree(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    let entries = match disk.list(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("list", dir)(error)),
+    };
+    for entry in entries {
+        let path = dir.join(&entry.name);
+        if entry.is_dir {
+            remove_tree(disk, &path)?;
+        } else {
+            disk.remove_file(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    disk.remove_dir(dir).map_err(failed("remove", dir))
+}

@@ -1,0 +1,27 @@
+//! The engine of local segment files.
+//!
+//! ```text
+//! log_dir ─┬─ recover ─ scan ─ torn          opening
+//!          ├─ commit ─ writer ─ sync_pool    writing: queue ► write ► sync ► floor ► listener
+//!          └─ local_log ─┬─ read             reading
+//!                        └─ retain           maintenance
+//! segment ─ index ─ file    floor            files
+//! ```
+
+mod commit;
+mod file;
+mod floor;
+mod identity;
+mod index;
+mod local_log;
+mod log_dir;
+mod read;
+mod recover;
+mod retain;
+mod scan;
+mod segment;
+mod sync_pool;
+mod torn;
+mod writer;
+
+pub use log_dir::{LogDir, LogDirOptions, Threads};

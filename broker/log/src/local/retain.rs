@@ -1,0 +1,182 @@
+//! Dropping old records: retention by age and size, and the start that a user moves forward.
+//!
+//! **Invariant:** the log's start is durable before a file below it loses its name; a crash in between
+//! leaves files that the next start removes.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use tidelog_model::{Offset, Timestamp};
+
+use super::file;
+use super::local_log::LocalLog;
+use super::segment::Segment;
+use super::writer::WriteError;
+use crate::config::LogConfig;
+use crate::disk::Disk;
+use crate::engine::{Maintained, PartitionLog};
+use crate::error::{OpenError, StorageError, failed};
+
+const CHECKPOINT: &str = "log-start";
+
+/// A file that is to be removed once nobody can be reading it.
+#[derive(Debug)]
+pub(super) struct Dropped {
+    path: PathBuf,
+    since: Option<Timestamp>,
+}
+
+/// The start of the log in `dir` as it was last made durable.
+pub(super) fn read_log_start(disk: &dyn Disk, dir: &Path) -> Result<Option<Offset>, OpenError> {
+    let path = dir.join(CHECKPOINT);
+    let Some(content) = file::read_small(disk, &path)? else { return Ok(None) };
+    let parsed = std::str::from_utf8(&content).ok().and_then(|text| {
+        let (offset, crc) = text.trim_end().split_once(' ')?;
+        let expected = format!("{:08x}", crc32c::crc32c(offset.as_bytes()));
+        if crc == expected { offset.parse().ok().and_then(Offset::new) } else { None }
+    });
+    match parsed {
+        Some(offset) => Ok(Some(offset)),
+        None => Err(OpenError::BrokenFile { path, reason: "it does not hold an offset and its checksum".to_owned() }),
+    }
+}
+
+fn write_log_start(disk: &dyn Disk, dir: &Path, start: Offset) -> Result<(), StorageError> {
+    let offset = start.to_string();
+    let content = format!("{offset} {:08x}\n", crc32c::crc32c(offset.as_bytes()));
+    file::replace(disk, dir, CHECKPOINT, content.as_bytes())
+}
+
+/// Removes what never took its final name, and finishes deletions.
+pub(super) fn clean_up(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    for entry in disk.list(dir).map_err(failed("list", dir))? {
+        if entry.name.ends_with(".tmp") || entry.name.ends_with(".deleted") {
+            let path = dir.join(&entry.name);
+            disk.remove_file(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes `new_start` the start of the log.
+pub(super) fn trim(log: &LocalLog, new_start: Offset) -> Result<Offset, StorageError> {
+    let mut dropped = log.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+    if new_start <= log.log_start() {
+        return Ok(log.log_start());
+    }
+    write_log_start(log.disk.as_ref(), &log.dir, new_start)?;
+    let start = log.raise_log_start(new_start);
+    drop_below(log, start, None, &mut dropped)?;
+    Ok(start)
+}
+
+/// One pass of retention.
+pub(super) fn maintain(log: &LocalLog, now: Timestamp, up_to: Offset) -> Result<Maintained, StorageError> {
+    let mut dropped = log.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+    let config = log.config();
+    remove_dropped(log, now, config.file_delete_delay_ms, &mut dropped)?;
+    let mut deleted_bytes = 0;
+    if config.cleanup.delete {
+        roll_if_expired(log, now, &config)?;
+        let start = retained_start(&log.segments(), &config, now, up_to);
+        if start > log.log_start() {
+            write_log_start(log.disk.as_ref(), &log.dir, start)?;
+            log.raise_log_start(start);
+            deleted_bytes = drop_below(log, start, Some(now), &mut dropped)?;
+        }
+    }
+    Ok(Maintained { log_start: log.log_start(), deleted_bytes, compacted_bytes: 0 })
+}
+
+/// The age of a segment counts from its newest record; a record from the future counts as written now, so
+/// that one wrong clock cannot keep a segment for ever.
+fn is_expired(segment: &Segment, retention_ms: i64, now: Timestamp) -> bool {
+    let newest = segment.max_timestamp();
+    newest != Timestamp::NONE && now.millis().saturating_sub(newest.millis()) > retention_ms
+}
+
+/// The active segment is never dropped, so it is closed when all of it has expired.
+fn roll_if_expired(log: &LocalLog, now: Timestamp, config: &LogConfig) -> Result<(), StorageError> {
+    let Some(retention_ms) = config.retention_ms else { return Ok(()) };
+    let mut tail = log.tail();
+    let active = Arc::clone(&tail.writer.segment);
+    // While a sync is under way its outcome is not known: a second sync could hide that it failed.
+    if tail.failed.is_some() || tail.syncing || active.size() == 0 || !is_expired(&active, retention_ms, now) {
+        return Ok(());
+    }
+    log.roll(&mut tail, now).map_err(|error| match error {
+        WriteError::CutBack(error) => error,
+        WriteError::Unknown(error) => {
+            tail.failed = Some(error.to_string());
+            error
+        }
+    })
+}
+
+fn retained_start(segments: &[Arc<Segment>], config: &LogConfig, now: Timestamp, up_to: Offset) -> Offset {
+    let total: u64 = segments.iter().map(|segment| segment.size()).sum();
+    let mut excess = config.retention_bytes.map_or(0, |bound| total.saturating_sub(bound));
+    let mut start = segments.first().map_or(Offset::ZERO, |segment| segment.base);
+    for pair in segments.windows(2) {
+        let [segment, next] = pair else { break };
+        let expired = config.retention_ms.is_some_and(|ms| is_expired(segment, ms, now));
+        let superfluous = excess > 0 && segment.size() <= excess;
+        if next.base > up_to || !(expired || superfluous || segment.size() == 0) {
+            break;
+        }
+        excess = excess.saturating_sub(segment.size());
+        start = next.base;
+    }
+    start
+}
+
+/// Takes the segments that lie wholly below `start` out of the log. Their bytes are removed later.
+fn drop_below(
+    log: &LocalLog,
+    start: Offset,
+    now: Option<Timestamp>,
+    dropped: &mut Vec<Dropped>,
+) -> Result<u64, StorageError> {
+    let segments = log.segments();
+    let gone = segments.windows(2).take_while(|pair| matches!(pair, [_, next] if next.base <= start)).count();
+    if gone == 0 {
+        return Ok(0);
+    }
+    // A floor that a power cut takes back must not lead to a segment that is gone.
+    log.floors.sync()?;
+    log.change_segments(|segments| drop(segments.drain(..gone)));
+    let mut bytes = 0;
+    for segment in segments.iter().take(gone) {
+        bytes += segment.size();
+        for extension in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+            let path = segment.sibling(extension);
+            let aside = segment.sibling(&format!("{extension}.deleted"));
+            match log.disk.rename(&path, &aside) {
+                Ok(()) => dropped.push(Dropped { path: aside, since: now }),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("rename a file to", &aside)(error)),
+            }
+        }
+    }
+    log.disk.sync_dir(&log.dir).map_err(failed("sync", &log.dir))?;
+    Ok(bytes)
+}
+
+fn remove_dropped(
+    log: &LocalLog,
+    now: Timestamp,
+    delay_ms: i64,
+    dropped: &mut Vec<Dropped>,
+) -> Result<(), StorageError> {
+    let mut kept = Vec::new();
+    for mut file in std::mem::take(dropped) {
+        let since = *file.since.get_or_insert(now);
+        if now.millis().saturating_sub(since.millis()) < delay_ms {
+            kept.push(file);
+        } else {
+            log.disk.remove_file(&file.path).map_err(failed("remove", &file.path))?;
+        }
+    }
+    *dropped = kept;
+    Ok(())
+}
