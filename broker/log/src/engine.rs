@@ -34,8 +34,13 @@ pub trait PartitionLog: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ReadError`]: out of range, broken bytes, or a failing device.
-    fn read(&self, from: Offset, up_to: Offset, bytes_max: usize, wait: ReadWait)
-    -> Result<ReadOutcome, ReadError>;
+    fn read(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        bytes_max: usize,
+        wait: ReadWait,
+    ) -> Result<ReadOutcome, ReadError>;
 
     /// The first record below `up_to` whose timestamp is at or after `target`. May block on the device.
     ///

@@ -27,7 +27,10 @@ impl StorageError {
 }
 
 /// Turns an I/O error into a [`StorageError`] that names the action and the file.
-pub(crate) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StorageError + 'a {
+pub(crate) fn failed<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> StorageError + 'a {
     move |source| StorageError { action, path: path.to_owned(), source }
 }
 

@@ -95,7 +95,9 @@ impl DiskFile for OsFile {
         match rustix::io::preadv2(&self.file, parts, position, ReadWriteFlags::NOWAIT) {
             Ok(count) => Ok(Some(count)),
             // Not in memory, or a file system without such reads: the caller goes the long way.
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(None),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -40,7 +40,10 @@ fn at(millis: i64) -> Timestamp {
 }
 
 fn id() -> PartitionId {
-    PartitionId { topic_id: TopicId::from_uuid(Uuid::from_u128(5)), partition: PartitionIndex::new(0).unwrap() }
+    PartitionId {
+        topic_id: TopicId::from_uuid(Uuid::from_u128(5)),
+        partition: PartitionIndex::new(0).unwrap(),
+    }
 }
 
 /// A data directory with one partition, driven by hand.
@@ -80,24 +83,24 @@ impl Rig {
     fn read_all(&self, from: Offset) -> Vec<(i64, Vec<u8>)> {
         let mut records = Vec::new();
         let mut from = from;
-        loop {
+        while from < self.next {
             let outcome = self.log.read(from, self.next, 10_000, ReadWait::MayBlock).unwrap();
             let ReadOutcome::Batches(slice) = outcome else { unreachable!("asked to wait") };
             if slice.bytes.is_empty() {
                 return records;
             }
-            for batch in RecordBatch::split(slice.bytes) {
-                for record in batch.unwrap().records().unwrap() {
-                    let record = record.unwrap();
-                    if record.offset >= from {
-                        records.push((record.offset.get(), record.value.unwrap().to_vec()));
-                    }
-                }
-            }
+            records.extend(unpack(slice.bytes).into_iter().filter(|(offset, _)| *offset >= from.get()));
             assert!(slice.next_offset > from);
             from = slice.next_offset;
         }
+        records
     }
+}
+
+fn unpack(bytes: bytes::Bytes) -> Vec<(i64, Vec<u8>)> {
+    let batches = RecordBatch::split(bytes).flat_map(|batch| batch.unwrap().records().unwrap());
+    let records = batches.map(|record| record.unwrap());
+    records.map(|record| (record.offset.get(), record.value.unwrap().to_vec())).collect()
 }
 
 fn value(offset: i64, size: usize) -> Vec<u8> {
@@ -153,7 +156,8 @@ fn nothing_above_the_bound_is_read() {
     rig.append(3, 1, 10);
     rig.append(3, 1, 10);
     rig.commit();
-    let ReadOutcome::Batches(slice) = rig.log.read(offset(0), offset(5), 1 << 20, ReadWait::MayBlock).unwrap()
+    let ReadOutcome::Batches(slice) =
+        rig.log.read(offset(0), offset(5), 1 << 20, ReadWait::MayBlock).unwrap()
     else {
         unreachable!("asked to wait")
     };
@@ -351,22 +355,20 @@ fn retention_drops_what_is_too_old_and_what_is_too_much() {
         rig.append(2, 100 * round, 80);
     }
     rig.commit();
-    let kept = rig.log.maintain(at(6000), rig.next).unwrap();
-    assert!(kept.deleted_bytes > 0);
+    rig.log.reconfigure(LogConfig { retention_ms: None, retention_bytes: Some(9_000), ..config.clone() });
+    assert!(rig.log.maintain(at(6000), rig.next).unwrap().deleted_bytes > 0);
+    assert!((9_000..13_500).contains(&rig.log.stats().size_bytes), "{:?}", rig.log.stats());
+    rig.log.reconfigure(config);
+    assert!(rig.log.maintain(at(6000), rig.next).unwrap().deleted_bytes > 0);
     let first = rig.log.offset_for_timestamp(at(0), rig.next).unwrap().unwrap();
     assert!(first.1 >= at(4000) && first.1 <= at(5000), "{first:?}");
-    let bound = LogConfig { retention_ms: None, retention_bytes: Some(5000), ..config.clone() };
-    rig.log.reconfigure(bound);
-    rig.log.maintain(at(6000), rig.next).unwrap();
-    assert!((5000..10_000).contains(&rig.log.stats().size_bytes), "{:?}", rig.log.stats());
-    rig.log.reconfigure(config);
     rig.log.maintain(at(1_000_000), rig.next).unwrap();
     assert_eq!(rig.log.log_start(), rig.next, "the active segment goes too when all of it has expired");
     rig.log.maintain(at(1_000_100), rig.next).unwrap();
     let partition = root.path().join("topics").join(Uuid::from_u128(5).as_simple().to_string()).join("0");
-    let left = std::fs::read_dir(&partition).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".deleted")
-    });
+    let left = std::fs::read_dir(&partition)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".deleted"));
     assert_eq!(left.count(), 0);
     assert_eq!(rig.append(1, 1_000_200, 5), rig.log.log_start());
     rig.commit();
@@ -432,9 +434,11 @@ fn the_commit_thread_commits_without_being_asked() {
         }
         fn rejected(&self, _failure: AppendFailure) {}
     }
-    let config = LogConfig { cleanup: CleanupPolicy { delete: true, compact: false }, ..LogConfig::default() };
+    let config =
+        LogConfig { cleanup: CleanupPolicy { delete: true, compact: false }, ..LogConfig::default() };
     let topic = TopicName::new("orders").unwrap();
-    let log = dir.open_partition(id(), &topic, config, at(0), Arc::new(Tell(Mutex::new(sender)))).unwrap().log;
+    let log =
+        dir.open_partition(id(), &topic, config, at(0), Arc::new(Tell(Mutex::new(sender)))).unwrap().log;
     let batch = batch(3, Offset::ZERO, 5, 5).assign(Offset::ZERO, dir.leader_epoch());
     log.append(batch, 0, at(5));
     assert_eq!(receiver.recv_timeout(std::time::Duration::from_secs(10)).unwrap(), offset(3));

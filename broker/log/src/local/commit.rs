@@ -173,7 +173,8 @@ impl Committer {
     }
 
     fn sync(&self, outcomes: &mut [Outcome]) {
-        let files: Vec<Arc<dyn DiskFile>> = outcomes.iter().filter_map(|outcome| outcome.sync.clone()).collect();
+        let files: Vec<Arc<dyn DiskFile>> =
+            outcomes.iter().filter_map(|outcome| outcome.sync.clone()).collect();
         let mut results = self.pool.sync_all(&files).into_iter();
         for outcome in outcomes.iter_mut().filter(|outcome| outcome.sync.is_some()) {
             let result = results.next().unwrap_or_else(|| Err(std::io::Error::other("the sync got lost")));
@@ -265,7 +266,7 @@ fn write_runs(
     let mut run = Vec::with_capacity(pending.len());
     let mut ahead = 0_u64;
     for Pending { batch, now, .. } in pending {
-        if tail.writer.must_roll(&batch, ahead, config, now) {
+        if tail.writer.must_roll(&run, ahead, &batch, config, now) {
             tail.writer.write(&run, config)?;
             run.clear();
             ahead = 0;

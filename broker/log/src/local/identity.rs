@@ -45,7 +45,9 @@ pub(super) fn check_format(disk: &dyn Disk, root: &Path) -> Result<(), OpenError
     match found {
         Some(FORMAT) => Ok(()),
         Some(found) if found > FORMAT => Err(OpenError::NewerFormat { path, found, known: FORMAT }),
-        _ => Err(OpenError::BrokenFile { path, reason: "it does not hold the number of a format".to_owned() }),
+        _ => {
+            Err(OpenError::BrokenFile { path, reason: "it does not hold the number of a format".to_owned() })
+        }
     }
 }
 

@@ -191,9 +191,7 @@ impl LocalLog {
         let (log_start, end) = (self.log_start(), self.sound_end(segments));
         match &self.damage {
             Some(damage) if offset >= damage.offset => Err(damage.error()),
-            _ if offset < log_start || offset > end => {
-                Err(ReadError::OutOfRange { offset, log_start, end })
-            }
+            _ if offset < log_start || offset > end => Err(ReadError::OutOfRange { offset, log_start, end }),
             _ => Ok(()),
         }
     }
@@ -225,7 +223,9 @@ impl PartitionLog for LocalLog {
                 break;
             }
             match read::read(segment, Want { from, up_to, bytes_max, wait })? {
-                ReadOutcome::Batches(slice) if slice.bytes.is_empty() => from = from.max(segment.next_offset()),
+                ReadOutcome::Batches(slice) if slice.bytes.is_empty() => {
+                    from = from.max(segment.next_offset())
+                }
                 outcome => return Ok(outcome),
             }
         }
@@ -285,10 +285,7 @@ impl PartitionLog for LocalLog {
 
     fn stats(&self) -> LogStats {
         let segments = self.segments();
-        LogStats {
-            size_bytes: segments.iter().map(|segment| segment.size()).sum(),
-            segments: segments.len(),
-        }
+        LogStats { size_bytes: segments.iter().map(|segment| segment.size()).sum(), segments: segments.len() }
     }
 
     fn verify(&self) -> Result<VerifyReport, ReadError> {

@@ -104,7 +104,8 @@ impl LogDir {
         };
         let thread = Mutex::new(thread);
         let (root, names) = (root.to_owned(), Mutex::new(()));
-        let log_dir = Self { disk, root, identity, floors, queue, committer, thread, clean, names, _lock: lock };
+        let log_dir =
+            Self { disk, root, identity, floors, queue, committer, thread, clean, names, _lock: lock };
         log_dir.finish_removals()?;
         Ok(log_dir)
     }

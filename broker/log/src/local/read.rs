@@ -163,9 +163,8 @@ fn first_record(
     placed: &Placed,
     wanted: Wanted,
 ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
-    let broken = |error: &dyn ToString| {
-        segment.corrupt(placed.position, placed.header.base_offset, error.to_string())
-    };
+    let broken =
+        |error: &dyn ToString| segment.corrupt(placed.position, placed.header.base_offset, error.to_string());
     let batch = batch_at(segment, placed)?;
     for record in batch.records().map_err(|error| broken(&error))? {
         let record = record.map_err(|error| broken(&error))?;

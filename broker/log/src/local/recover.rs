@@ -56,7 +56,8 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, known: Known) -> Result<Recov
     if segments.is_empty() {
         segments.push(Arc::new(Segment::create(disk, dir, Offset::ZERO)?));
     }
-    let mut recovery = Recovery { disk, dir, known, segments, truncated_bytes: 0, torn_tail: None, whole: true };
+    let mut recovery =
+        Recovery { disk, dir, known, segments, truncated_bytes: 0, torn_tail: None, whole: true };
     let ended = match damage {
         Some(damage) => Err(damage.into()),
         None => recovery.run(),
@@ -189,7 +190,9 @@ impl Recovery<'_> {
             (Some(floor), Some(next)) if segment.base < floor.segment => {
                 Durable { bytes: segment.size(), end: next }
             }
-            (Some(floor), _) if segment.base == floor.segment => Durable { bytes: floor.bytes, end: floor.end },
+            (Some(floor), _) if segment.base == floor.segment => {
+                Durable { bytes: floor.bytes, end: floor.end }
+            }
             _ => Durable { bytes: 0, end: segment.base },
         }
     }

@@ -37,7 +37,10 @@ pub(super) fn read_log_start(disk: &dyn Disk, dir: &Path) -> Result<Option<Offse
     });
     match parsed {
         Some(offset) => Ok(Some(offset)),
-        None => Err(OpenError::BrokenFile { path, reason: "it does not hold an offset and its checksum".to_owned() }),
+        None => Err(OpenError::BrokenFile {
+            path,
+            reason: "it does not hold an offset and its checksum".to_owned(),
+        }),
     }
 }
 
@@ -101,7 +104,8 @@ fn roll_if_expired(log: &LocalLog, now: Timestamp, config: &LogConfig) -> Result
     let mut tail = log.tail();
     let active = Arc::clone(&tail.writer.segment);
     // While a sync is under way its outcome is not known: a second sync could hide that it failed.
-    if tail.failed.is_some() || tail.syncing || active.size() == 0 || !is_expired(&active, retention_ms, now) {
+    if tail.failed.is_some() || tail.syncing || active.size() == 0 || !is_expired(&active, retention_ms, now)
+    {
         return Ok(());
     }
     log.roll(&mut tail, now).map_err(|error| match error {

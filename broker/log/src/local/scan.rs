@@ -93,9 +93,8 @@ impl Scan {
         Self {
             position: entry.map_or(0, OffsetEntry::place),
             max_timestamp: time.map_or(Timestamp::NONE, |entry| entry.timestamp),
-            max_timestamp_end: time.map_or(segment.base, |entry| {
-                segment.base.plus(u64::from(entry.relative.unsigned_abs()))
-            }),
+            max_timestamp_end: time
+                .map_or(segment.base, |entry| segment.base.plus(u64::from(entry.relative.unsigned_abs()))),
             first_timestamp: Timestamp::NONE,
             bytes_since_entry: 0,
         }

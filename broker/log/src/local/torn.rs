@@ -42,13 +42,7 @@ fn free_path(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<PathBuf, Stora
     Ok(dir.join(free.unwrap_or_else(|| name(1))))
 }
 
-fn copy(
-    disk: &dyn Disk,
-    segment: &Segment,
-    from: u64,
-    to: u64,
-    target: &Path,
-) -> Result<(), StorageError> {
+fn copy(disk: &dyn Disk, segment: &Segment, from: u64, to: u64, target: &Path) -> Result<(), StorageError> {
     let out = disk.open(target, OpenMode::Create).map_err(failed("create", target))?;
     out.set_size(0).map_err(failed("empty", target))?;
     let mut buffer = vec![0; 1 << 20];

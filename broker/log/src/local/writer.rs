@@ -84,24 +84,36 @@ impl Writer {
         Floor { segment: self.segment.base, bytes: self.segment.size(), end: self.end() }
     }
 
-    /// Whether the active segment must be closed before `batch` is written, `ahead` bytes after its end.
-    pub(super) fn must_roll(&self, batch: &AssignedBatch, ahead: u64, config: &LogConfig, now: Timestamp) -> bool {
+    /// Whether the active segment must be closed before `batch` is written behind the batches of `run`, which
+    /// have `ahead` bytes.
+    pub(super) fn must_roll(
+        &self,
+        run: &[AssignedBatch],
+        ahead: u64,
+        batch: &AssignedBatch,
+        config: &LogConfig,
+        now: Timestamp,
+    ) -> bool {
         let size = self.segment.size().saturating_add(ahead);
         if size == 0 {
             return false;
         }
         let header = batch.header();
         let grown = size.saturating_add(u64::from(header.size_bytes));
+        let first = match run.first() {
+            Some(first) if self.segment.size() == 0 => first.header().max_timestamp,
+            _ => self.state.first_timestamp,
+        };
         grown > u64::from(config.segment_bytes)
-            || self.age(header.max_timestamp, now) >= config.segment_ms
+            || self.age(first, header.max_timestamp, now) >= config.segment_ms
             || self.segment.indexes().offsets.len() >= to_usize(config.segment_index_bytes)
             || OffsetEntry::new(self.segment.base, header.last_offset(), size).is_none()
     }
 
     /// The time between the segment's first batch and the next one by the records' own times, so that the
     /// records of a backfill do not get a segment each; by the clock where records have no times.
-    fn age(&self, next: Timestamp, now: Timestamp) -> i64 {
-        let (first, next) = match self.state.first_timestamp {
+    fn age(&self, first: Timestamp, next: Timestamp, now: Timestamp) -> i64 {
+        let (first, next) = match first {
             Timestamp::NONE => (self.state.created, now),
             first if next == Timestamp::NONE => (first, now),
             first => (first, next),
