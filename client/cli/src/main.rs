@@ -9,6 +9,7 @@ mod envelope;
 mod failure;
 mod output;
 mod pace;
+mod places;
 mod position;
 mod usage;
 
