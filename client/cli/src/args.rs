@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::topic::TopicCommand;
 use crate::usage::CompletionArgs;
 
 /// Topics, produce, consume and replay for a Tidelog broker.
@@ -54,6 +55,9 @@ pub(crate) enum OutputFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Create, list, describe, alter and delete topics.
+    #[command(subcommand)]
+    Topic(TopicCommand),
     /// Print a completion script for a shell.
     Completion(CompletionArgs),
     /// Print the version.

@@ -67,6 +67,12 @@ pub(crate) fn write(record: &ConsumerRecord, out: &mut Vec<u8>) -> serde_json::R
     Ok(())
 }
 
+/// Appends bytes as they stand in a line.
+pub(crate) fn write_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+    let text = serde_json::to_vec(&Text(bytes));
+    out.extend(text.unwrap_or_default());
+}
+
 /// A timestamp as RFC 3339 in UTC with milliseconds, if its year can be written.
 pub(crate) fn rfc3339(timestamp: Timestamp) -> Option<String> {
     let time = jiff::Timestamp::from_millisecond(timestamp.millis()).ok()?;

@@ -4,6 +4,7 @@
 //! there, and the exit code says which sort it is (`failure`).
 
 mod args;
+mod confirm;
 mod context;
 mod envelope;
 mod failure;
@@ -11,7 +12,11 @@ mod output;
 mod pace;
 mod places;
 mod position;
+mod replay;
+mod template;
+mod topic;
 mod usage;
+mod values;
 
 use std::process::ExitCode;
 
@@ -44,6 +49,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(cli.global).await?;
     match cli.command {
+        Command::Topic(command) => topic::run(command, &context).await,
         Command::Completion(args) => usage::completion(&args),
         Command::Version => usage::version(&context),
     }
