@@ -26,8 +26,12 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// What tests of a crate may use beyond its arrows.
-const DEV_ARROWS: [(&str, &str); 3] =
-    [("tidelog-client", "tidelog-client"), ("tidelog-grpc", "tidelog-log"), ("tidelog", "tidelog-client")];
+const DEV_ARROWS: [(&str, &str); 4] = [
+    ("tidelog-client", "tidelog-client"),
+    ("tidelog-grpc", "tidelog-log"),
+    ("tidelog-broker", "tidelog-proto"),
+    ("tidelog", "tidelog-client"),
+];
 
 /// Every library the pure crates may use: they have no I/O, no clock, no threads.
 const PURE: [(&str, &[&str]); 2] = [

@@ -1,4 +1,4 @@
-//! Reading records.
+//! The consumer: records of many partitions as one stream.
 //!
 //! `partition` keeps how far each partition has come, `decode` takes a response apart, `fetch` keeps the
 //! stream going; `builder` looks everything up before the first byte is read.

@@ -1,4 +1,4 @@
-//! Sending records.
+//! The producer: records into batches, batches to the broker, receipts back.
 //!
 //! ```text
 //! enqueue ──▶ accumulator (an open batch per partition) ──▶ outbox (in order, per partition) ──▶ stream
