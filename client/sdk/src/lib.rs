@@ -71,6 +71,8 @@ pub mod consumer;
 mod error;
 mod position;
 pub mod producer;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use bytes::Bytes;
 pub use tidelog_model::batch::Compression;
