@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::consume::ConsumeArgs;
 use crate::topic::TopicCommand;
 use crate::usage::CompletionArgs;
 
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// Print the records of topics.
+    Consume(ConsumeArgs),
     /// Print a completion script for a shell.
     Completion(CompletionArgs),
     /// Print the version.

@@ -146,15 +146,21 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
     }
 }
 
-/// The client's own log, on standard error: nothing without `-v`, or as `TIDELOG_LOG` says.
-pub(crate) fn log_to_stderr(verbose: u8) {
+/// The client's own log, on standard error: warnings, more with `-v`, or as `TIDELOG_LOG` says.
+pub(crate) fn log_to_stderr(global: &Global) {
     use tracing_subscriber::EnvFilter;
-    let default = match verbose {
-        0 => "error",
-        1 => "tidelog=debug,tidelog_client=debug,warn",
+    let default = match (global.quiet, global.verbose) {
+        (true, 0) => "error",
+        (false, 0) => "warn",
+        (_, 1) => "tidelog=debug,tidelog_client=debug,warn",
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("TIDELOG_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    subscriber.with_ansi(io::stderr().is_terminal()).init();
+    let subscriber = subscriber.with_ansi(io::stderr().is_terminal());
+    if global.verbose == 0 {
+        subscriber.without_time().with_target(false).init();
+    } else {
+        subscriber.init();
+    }
 }

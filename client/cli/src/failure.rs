@@ -117,6 +117,8 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.code {
+            // What the user asked for is no error.
+            _ if self.exit == Exit::Interrupted => {}
             Some(code) => write!(f, "error[{code}]: ")?,
             None => f.write_str("error: ")?,
         }

@@ -5,6 +5,7 @@
 
 mod args;
 mod confirm;
+mod consume;
 mod context;
 mod envelope;
 mod failure;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    context::log_to_stderr(cli.global.verbose);
+    context::log_to_stderr(&cli.global);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let result = runtime.block_on(dispatch(cli));
@@ -50,6 +51,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(cli.global).await?;
     match cli.command {
         Command::Topic(command) => topic::run(command, &context).await,
+        Command::Consume(args) => consume::run(args, &context).await,
         Command::Completion(args) => usage::completion(&args),
         Command::Version => usage::version(&context),
     }
