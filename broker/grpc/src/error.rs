@@ -34,14 +34,22 @@ pub(crate) fn over_limit(
     failure(code, message).field(field).limit(signed(limit), signed(actual))
 }
 
+/// How much of a bad name is repeated to the client.
+const QUOTED_CHARACTERS_MAX: usize = 60;
+
 /// A name that breaks the rules for names.
-pub(crate) fn bad_name(field: &'static str, error: &NameError) -> BrokerError {
-    let plain = failure(ErrorCode::InvalidName, error.to_string());
+pub(crate) fn bad_name(field: &'static str, name: &str, error: &NameError) -> BrokerError {
     match error {
         NameError::TooLong { limit, actual, .. } => {
-            over_limit(ErrorCode::InvalidName, field, *limit, *actual, plain.message)
+            over_limit(ErrorCode::InvalidName, field, *limit, *actual, error.to_string())
         }
-        NameError::Empty { .. } | NameError::Character { .. } | NameError::Dots { .. } => plain.field(field),
+        NameError::Character { .. } => {
+            let quoted: String = name.chars().take(QUOTED_CHARACTERS_MAX).collect();
+            failure(ErrorCode::InvalidName, format!("{quoted:?}: {error}")).field(field)
+        }
+        NameError::Empty { .. } | NameError::Dots { .. } => {
+            failure(ErrorCode::InvalidName, error.to_string()).field(field)
+        }
     }
 }
 

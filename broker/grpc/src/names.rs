@@ -10,12 +10,12 @@ use crate::limits::Limits;
 
 /// Checks a topic's name.
 pub(crate) fn topic_name(field: &'static str, name: &str) -> Result<TopicName, BrokerError> {
-    TopicName::new(name).map_err(|error| bad_name(field, &error))
+    TopicName::new(name).map_err(|error| bad_name(field, name, &error))
 }
 
 /// Checks a group's name.
 pub(crate) fn group_id(name: &str) -> Result<GroupId, BrokerError> {
-    GroupId::new(name).map_err(|error| bad_name("group", &error))
+    GroupId::new(name).map_err(|error| bad_name("group", name, &error))
 }
 
 /// Checks a partition's number.
