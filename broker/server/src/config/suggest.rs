@@ -20,7 +20,7 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
         (far, candidate)
     });
     let (far, candidate) = measured.min_by_key(|(far, _)| *far)?;
-    (far <= (name.len() / 3).clamp(2, 6)).then_some(candidate)
+    (far <= (name.len() / 3).clamp(3, 6)).then_some(candidate)
 }
 
 /// The Levenshtein distance.
