@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::consume::ConsumeArgs;
+use crate::produce::ProduceArgs;
 use crate::topic::TopicCommand;
 use crate::usage::CompletionArgs;
 
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// Send lines as records.
+    Produce(ProduceArgs),
     /// Print the records of topics.
     Consume(ConsumeArgs),
     /// Print a completion script for a shell.

@@ -117,8 +117,7 @@ impl Interrupt {
         let (raise, raised) = watch::channel(false);
         tokio::spawn(async move {
             either(&mut interrupt, &mut terminate).await;
-            // When nobody waits any more, the command is over anyway.
-            drop(raise.send(true));
+            raise.send_replace(true);
             either(&mut interrupt, &mut terminate).await;
             std::process::exit(Exit::Interrupted as i32);
         });

@@ -79,6 +79,12 @@ impl Failure {
         self
     }
 
+    /// Says where it happened.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// Which sort it is.
     pub(crate) const fn exit(&self) -> Exit {
         self.exit

@@ -13,6 +13,7 @@ mod output;
 mod pace;
 mod places;
 mod position;
+mod produce;
 mod replay;
 mod template;
 mod topic;
@@ -51,6 +52,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(cli.global).await?;
     match cli.command {
         Command::Topic(command) => topic::run(command, &context).await,
+        Command::Produce(args) => produce::run(args, &context).await,
         Command::Consume(args) => consume::run(args, &context).await,
         Command::Completion(args) => usage::completion(&args),
         Command::Version => usage::version(&context),
