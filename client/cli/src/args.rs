@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::consume::ConsumeArgs;
+use crate::group::GroupCommand;
+use crate::offsets::OffsetsCommand;
 use crate::produce::ProduceArgs;
 use crate::topic::TopicCommand;
 use crate::usage::CompletionArgs;
@@ -64,6 +66,12 @@ pub(crate) enum Command {
     Produce(ProduceArgs),
     /// Print the records of topics.
     Consume(ConsumeArgs),
+    /// Show named readers and how far they have come.
+    #[command(subcommand, visible_alias = "groups")]
+    Group(GroupCommand),
+    /// Find positions, and set where groups go on.
+    #[command(subcommand)]
+    Offsets(OffsetsCommand),
     /// Print a completion script for a shell.
     Completion(CompletionArgs),
     /// Print the version.

@@ -9,6 +9,8 @@ mod consume;
 mod context;
 mod envelope;
 mod failure;
+mod group;
+mod offsets;
 mod output;
 mod pace;
 mod places;
@@ -54,6 +56,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Topic(command) => topic::run(command, &context).await,
         Command::Produce(args) => produce::run(args, &context).await,
         Command::Consume(args) => consume::run(args, &context).await,
+        Command::Group(command) => group::run(command, &context).await,
+        Command::Offsets(command) => offsets::run(command, &context).await,
         Command::Completion(args) => usage::completion(&args),
         Command::Version => usage::version(&context),
     }
