@@ -53,11 +53,14 @@ pub(crate) struct Envelope {
 /// Why a line is not a record.
 #[derive(Debug, Error)]
 #[error("not a record as JSON: {0}")]
-pub(crate) struct EnvelopeError(#[from] serde_json::Error);
+pub(crate) struct EnvelopeError(String);
 
 /// Reads a line.
 pub(crate) fn parse(line: &[u8]) -> Result<Envelope, EnvelopeError> {
-    Ok(serde_json::from_slice(line)?)
+    serde_json::from_slice(line).map_err(|error| {
+        // It is always the first line of what was given; which one that is, the caller knows.
+        EnvelopeError(error.to_string().replace(" at line 1 column ", " at column "))
+    })
 }
 
 /// Appends a record as a line, its end included.
