@@ -6,6 +6,7 @@ use crate::consume::ConsumeArgs;
 use crate::group::GroupCommand;
 use crate::offsets::OffsetsCommand;
 use crate::produce::ProduceArgs;
+use crate::replay::ReplayArgs;
 use crate::topic::TopicCommand;
 use crate::usage::CompletionArgs;
 
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Produce(ProduceArgs),
     /// Print the records of topics.
     Consume(ConsumeArgs),
+    /// Read ranges of topics again: to standard output, into a file or into another topic.
+    Replay(Box<ReplayArgs>),
     /// Show named readers and how far they have come.
     #[command(subcommand, visible_alias = "groups")]
     Group(GroupCommand),

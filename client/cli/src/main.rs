@@ -58,6 +58,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Consume(args) => consume::run(args, &context).await,
         Command::Group(command) => group::run(command, &context).await,
         Command::Offsets(command) => offsets::run(command, &context).await,
+        Command::Replay(args) => replay::run(*args, &context).await,
         Command::Completion(args) => usage::completion(&args),
         Command::Version => usage::version(&context),
     }

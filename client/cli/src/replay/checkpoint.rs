@@ -180,15 +180,6 @@ impl Checkpoint {
     pub(crate) fn shares(&self) -> Result<Vec<Share>, String> {
         self.partitions.iter().map(PartitionMark::share).collect()
     }
-
-    /// Where the reading of a partition stands.
-    pub(crate) fn position(&self, id: &TopicPartition) -> Option<Offset> {
-        let mark = self
-            .partitions
-            .iter()
-            .find(|mark| mark.topic == id.topic.as_str() && mark.partition == id.partition.get());
-        mark.and_then(|mark| Offset::new(mark.next))
-    }
 }
 
 impl PartitionMark {

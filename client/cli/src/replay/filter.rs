@@ -6,6 +6,7 @@
 //! **Invariants:** every record that passes also passes [`Filter::pushed`]; whether a record passes depends on
 //! the record alone, so that a replay that was interrupted and resumed passes the same records.
 
+use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
@@ -45,6 +46,12 @@ impl FromStr for Sample {
         sample
             .filter(|sample| sample.take <= sample.of)
             .ok_or_else(|| format!("{text:?} is not a share: use 1/100 for one record in a hundred"))
+    }
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.take, self.of)
     }
 }
 

@@ -117,7 +117,7 @@ impl Ledger {
         self.reach(slot, offset.next());
     }
 
-    /// A record was read that the filter passed, and was given to the sink.
+    /// A record was read that the filter passed, and the sink has it.
     pub(crate) fn take(&mut self, slot: usize, offset: Offset) {
         let Some(account) = self.accounts.get_mut(slot) else { return };
         account.go_to(offset);
@@ -126,9 +126,12 @@ impl Ledger {
         account.go_to(offset.next());
     }
 
-    /// The reader has come so far: nothing below was left to be taken or skipped.
+    /// The reader has come so far: nothing below was left to be taken or skipped. Where the limits allow no more,
+    /// it does not count what it saw.
     pub(crate) fn reach(&mut self, slot: usize, next: Offset) {
-        if let Some(account) = self.accounts.get_mut(slot) {
+        if self.wants(slot)
+            && let Some(account) = self.accounts.get_mut(slot)
+        {
             account.go_to(next);
         }
     }
@@ -139,6 +142,14 @@ impl Ledger {
         account.written += 1;
         account.confirmed_to = offset.next();
         account.go_to(offset.next());
+    }
+
+    /// The sink keeps everything it was given.
+    pub(crate) fn confirm_all(&mut self) {
+        for account in &mut self.accounts {
+            account.written = account.matched;
+            account.confirmed_to = account.read_to;
+        }
     }
 
     /// Whether the limits allow another record of this partition.
@@ -152,13 +163,17 @@ impl Ledger {
         self.limits.total.is_some_and(|limit| self.matched >= limit)
     }
 
-    /// What is left to read in each partition of which more is wanted: the slot, the next offset, the end.
-    pub(crate) fn left(&self) -> Vec<(usize, TopicPartition, Offset, Offset)> {
+    /// Whether there are limits.
+    pub(crate) const fn has_limits(&self) -> bool {
+        self.limits.total.is_some() || self.limits.per_partition.is_some()
+    }
+
+    /// What is left to read in each partition of which more is wanted: the next offset, and the end.
+    pub(crate) fn left(&self) -> Vec<(TopicPartition, Offset, Offset)> {
         let accounts = self.accounts.iter().enumerate();
         let left =
             accounts.filter(|(slot, account)| account.read_to < account.share.end && self.wants(*slot));
-        left.map(|(slot, account)| (slot, account.share.id.clone(), account.read_to, account.share.end))
-            .collect()
+        left.map(|(_, account)| (account.share.id.clone(), account.read_to, account.share.end)).collect()
     }
 
     /// Where a resumed replay is to go on, and what counts as written then.
@@ -171,9 +186,9 @@ impl Ledger {
         self.accounts.iter().map(share).collect()
     }
 
-    /// The counts of each partition.
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = (&TopicPartition, Counts)> {
-        self.accounts.iter().map(|account| (&account.share.id, account.counts()))
+    /// The range and the counts of each partition.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = (&Share, Counts)> {
+        self.accounts.iter().map(|account| (&account.share, account.counts()))
     }
 
     /// The counts of all partitions together.

@@ -1,0 +1,365 @@
+//! One call of `tidelog replay`: from the flags to the summary.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Zoned;
+use tidelog_client::admin::TopicDescription;
+use tidelog_client::{Client, Position, Timestamp, TopicPartition};
+
+use super::args::{PartitionBy, ReplayArgs, Target};
+use super::checkpoint::{self, Checkpoint, CheckpointError, SinkMark};
+use super::filter::Filter;
+use super::ledger::{Ledger, Limits, Share};
+use super::plan::{Plan, Range};
+use super::progress::Progress;
+use super::report::{PlanReport, Summary, ranges, resume_command};
+use super::run::{Ended, Keeper, Run, Timing};
+use super::sink::{FileStart, Sink, TopicSink, Ways, Writer};
+use super::source::{Order, Source};
+use crate::context::{Context, Interrupt};
+use crate::failure::{Exit, Failure};
+use crate::pace::Pace;
+use crate::places;
+use crate::values::counted;
+
+/// Replays.
+pub(crate) async fn run(args: ReplayArgs, context: &Context) -> Result<(), Failure> {
+    args.check()?;
+    let filter = Filter::new(&args.filter_spec()).map_err(|error| Failure::usage(error.to_string()))?;
+    let job = Job::prepare(&args, context).await?;
+    for moved in &job.plan.moved {
+        if args.range.strict {
+            return Err(Failure::new(Exit::NotFound, moved.to_string()));
+        }
+        context.note(format_args!("note: {moved}"));
+    }
+    if args.run.dry_run {
+        return job.show_plan(filter).await;
+    }
+    if let Some(previous) = job.previous.as_ref().filter(|previous| previous.complete) {
+        context.note(format_args!("replay {} was completed before", previous.replay_id));
+        return job.summarize("complete", &job.ledger(), Duration::ZERO);
+    }
+    context.note(format_args!("replay {}: {}", job.name(), ranges(&job.plan)));
+    if let (Target::Topic(topic), None) = (args.target(), &job.previous) {
+        let records = counted(job.plan.records_max(), "record");
+        args.run.confirm.ask(context, &format!("write up to {records} into topic {topic}"))?;
+    }
+    job.replay(filter).await
+}
+
+/// A replay that was looked up and checked, and not begun.
+struct Job<'a> {
+    args: &'a ReplayArgs,
+    context: &'a Context,
+    plan: Plan,
+    target: Option<TopicDescription>,
+    /// Ids of all topics, by name.
+    topics: BTreeMap<String, String>,
+    replay_id: String,
+    /// Where an earlier run has come.
+    previous: Option<Checkpoint>,
+}
+
+impl<'a> Job<'a> {
+    async fn prepare(args: &'a ReplayArgs, context: &'a Context) -> Result<Self, Failure> {
+        let now = Zoned::now();
+        let (from, until) = (args.from(&now)?, args.until(&now)?);
+        let admin = context.client().admin();
+        let mut sources: Vec<TopicDescription> = Vec::new();
+        for topic in &args.topics {
+            if !sources.iter().any(|source| source.name.as_str() == topic) {
+                sources.push(admin.describe_topic(topic).await?);
+            }
+        }
+        let target = match args.target() {
+            Target::Topic(topic) => Some(admin.describe_topic(topic).await?),
+            Target::Stdout | Target::File(_) => None,
+        };
+        if let Some(target) = &target {
+            check_partitions(args, &sources, target)?;
+        }
+        let ids = sources.iter().chain(&target).map(|topic| (topic.name.to_string(), topic.id.clone()));
+        let topics: BTreeMap<_, _> = ids.collect();
+        let previous = previous(args, &topics)?;
+        let mut plan = Plan::default();
+        match &previous {
+            Some(previous) => plan.ranges = planned(previous)?,
+            None => {
+                let named = args.range.partition.as_ref().map(|list| list.0.as_slice()).unwrap_or_default();
+                for topic in &sources {
+                    let ids = places::partitions(topic, named)?;
+                    let from = places::find(context.client(), topic, &ids, &from).await?;
+                    let until = places::find(context.client(), topic, &ids, &until).await?;
+                    plan.add(&from, &until, &sizes(topic));
+                }
+            }
+        }
+        if args.run.dry_run || args.pace.speed.0.is_some() {
+            look_up_times(context.client(), &mut plan).await;
+        }
+        let replay_id = previous.as_ref().map_or_else(new_id, |previous| previous.replay_id.clone());
+        Ok(Self { args, context, plan, target, topics, replay_id, previous })
+    }
+
+    /// What is read and where it goes.
+    fn name(&self) -> String {
+        let topics = self.args.topics.join(",");
+        match self.args.target() {
+            Target::Stdout => topics,
+            Target::File(path) => format!("{topics} to {}", path.display()),
+            Target::Topic(topic) => format!("{topics} into {topic}"),
+        }
+    }
+
+    fn ledger(&self) -> Ledger {
+        let fresh = |range: &Range| Share {
+            id: range.id.clone(),
+            start: range.start,
+            next: range.start,
+            end: range.end,
+            written: 0,
+        };
+        // The checkpoint was checked when it was loaded.
+        let resumed = self.previous.as_ref().and_then(|previous| previous.shares().ok());
+        let shares = resumed.unwrap_or_else(|| self.plan.ranges.iter().map(fresh).collect());
+        let range = &self.args.range;
+        Ledger::new(shares, Limits { total: range.limit, per_partition: range.per_partition })
+    }
+
+    async fn show_plan(&self, filter: Filter) -> Result<(), Failure> {
+        let (name, pace) = (self.name(), &self.args.pace);
+        let mut report = PlanReport {
+            plan: &self.plan,
+            name: &name,
+            filtered: !filter.is_empty(),
+            duration: self.plan.duration(pace.rate, pace.speed.0),
+            scanned: None,
+        };
+        if self.args.run.scan {
+            let mut run = self.start(filter, Sink::Nothing, None, Pace::new(None, None, None)).await?;
+            if run.run().await? == Ended::Interrupted {
+                return Err(Failure::interrupted("the scan was interrupted"));
+            }
+            report.scanned = Some(run.ledger.total());
+        }
+        let mut output = self.context.stdout()?;
+        if self.context.wants_json() {
+            output.json(&report.json())?;
+        } else {
+            output.line(&report.text())?;
+        }
+        output.flush()
+    }
+
+    async fn replay(&self, filter: Filter) -> Result<(), Failure> {
+        let sink = self.open_sink().await?;
+        let path = self.args.checkpoint_path();
+        let keeper = path.as_ref().map(|path| Keeper::new(path.clone(), self.checkpoint_head()));
+        let pace = &self.args.pace;
+        let pace = Pace::new(pace.rate, pace.speed.0, pace.max_gap);
+        let mut run = self.start(filter, sink, keeper, pace).await?;
+        let ended = match run.run().await {
+            Ok(ended) => ended,
+            Err(failure) => {
+                if let Some(path) = path.filter(|_| failure.exit() != Exit::OutputClosed) {
+                    self.context.note(format_args!("{}", how_to_go_on(&path)));
+                }
+                return Err(failure);
+            }
+        };
+        let elapsed = run.timing.elapsed();
+        if ended == Ended::Interrupted {
+            self.summarize("interrupted", &run.ledger, elapsed)?;
+            let failure = Failure::interrupted("the replay was interrupted");
+            return Err(match path {
+                Some(path) => failure.with_help(how_to_go_on(&path)),
+                None => failure,
+            });
+        }
+        if let Some(path) = path.filter(|_| !self.args.keeps_checkpoint()) {
+            // There is nothing to go on with. Left behind, it would only say so.
+            drop(tokio::task::spawn_blocking(move || fs::remove_file(path)).await);
+        }
+        self.summarize("complete", &run.ledger, elapsed)
+    }
+
+    async fn start(
+        &self,
+        filter: Filter,
+        sink: Sink,
+        keeper: Option<Keeper>,
+        pace: Pace,
+    ) -> Result<Run, Failure> {
+        let interrupt = Interrupt::install()?;
+        let ledger = self.ledger();
+        let by_time = self.args.pace.merge || !pace.is_unbounded() && self.args.pace.speed.0.is_some();
+        let order = if by_time { Order::ByTime } else { Order::AsTheyCome };
+        let source = Source::open(self.context.client(), &ledger.left(), filter.pushed(), order).await?;
+        let data_on_terminal =
+            matches!(self.args.target(), Target::Stdout) && self.context.stdout_is_terminal();
+        let topics = self.args.topics.join(",");
+        let progress =
+            Progress::new(self.args.run.progress, self.context, &topics, &ledger, data_on_terminal);
+        let timing = Timing::start(pace);
+        Ok(Run { source, filter, sink, ledger, keeper, interrupt, progress, timing })
+    }
+
+    async fn open_sink(&self) -> Result<Sink, Failure> {
+        let format = self.args.sink.format.clone();
+        let mark = self.previous.as_ref().map(|previous| &previous.sink);
+        match (self.args.target(), &self.target) {
+            (Target::File(path), _) => {
+                let start = match mark {
+                    Some(SinkMark::File { bytes }) => FileStart::Resume(*bytes),
+                    _ if self.args.sink.force => FileStart::Overwrite,
+                    _ => FileStart::New,
+                };
+                let path = path.to_owned();
+                let opened = tokio::task::spawn_blocking(move || Writer::file(&path, start, format)).await;
+                let opened = opened.map_err(|_| Failure::failed("opening the file was cut off"))?;
+                Ok(Sink::Writer(opened?))
+            }
+            (Target::Topic(_), Some(target)) => {
+                let ends = |partition: &tidelog_client::admin::PartitionDescription| {
+                    (partition.partition.get(), partition.high_watermark.get())
+                };
+                let next = match mark {
+                    Some(SinkMark::Topic { next }) => next.clone(),
+                    _ => target.partitions.iter().map(ends).collect(),
+                };
+                let sink = &self.args.sink;
+                let ways = Ways { partition_by: sink.partition_by, timestamps: sink.timestamps };
+                let opened = TopicSink::open(self.context.client(), target, ways, &self.replay_id, next);
+                Ok(Sink::Topic(Box::new(opened.await?)))
+            }
+            _ => Ok(Sink::Writer(Writer::stdout(format)?)),
+        }
+    }
+
+    fn checkpoint_head(&self) -> Checkpoint {
+        Checkpoint {
+            version: checkpoint::VERSION,
+            replay_id: self.replay_id.clone(),
+            saved_at: String::new(),
+            complete: false,
+            arguments: self.args.arguments(),
+            topics: self.topics.clone(),
+            sink: SinkMark::Stdout,
+            partitions: Vec::new(),
+        }
+    }
+
+    /// What was counted: on standard output, unless the records are there.
+    fn summarize(&self, outcome: &'static str, ledger: &Ledger, elapsed: Duration) -> Result<(), Failure> {
+        let path = self.args.checkpoint_path();
+        let kept = path.filter(|_| self.args.keeps_checkpoint() || outcome != "complete");
+        let summary = Summary {
+            replay_id: &self.replay_id,
+            outcome,
+            ledger,
+            elapsed,
+            checkpoint: kept.map(|path| path.display().to_string()),
+        };
+        let line = if self.context.wants_json() { summary.json().to_string() } else { summary.text() };
+        if matches!(self.args.target(), Target::Stdout) {
+            self.context.note(line);
+            return Ok(());
+        }
+        let mut output = self.context.stdout()?;
+        output.line(&line)?;
+        output.flush()
+    }
+}
+
+fn how_to_go_on(path: &Path) -> String {
+    let command = resume_command(std::env::args().skip(1));
+    format!("what was done is in {}; go on with: {command}", path.display())
+}
+
+fn check_partitions(
+    args: &ReplayArgs,
+    sources: &[TopicDescription],
+    target: &TopicDescription,
+) -> Result<(), Failure> {
+    let most = sources.iter().map(|source| source.partitions.len()).max().unwrap_or_default();
+    if args.sink.partition_by == PartitionBy::Same && most > target.partitions.len() {
+        let count = target.partitions.len();
+        let message = format!("--partition-by same: topic {} has {count} partitions of {most}", target.name);
+        return Err(Failure::usage(message).with_help("add partitions to it, or use --partition-by key"));
+    }
+    Ok(())
+}
+
+/// The checkpoint to go on from. Without `--resume` there must be none of an unfinished replay.
+fn previous(args: &ReplayArgs, topics: &BTreeMap<String, String>) -> Result<Option<Checkpoint>, Failure> {
+    let Some(path) = args.checkpoint_path() else { return Ok(None) };
+    if args.run.resume {
+        let previous = Checkpoint::load(&path)?;
+        previous.check(&args.arguments(), topics)?;
+        return Ok(Some(previous));
+    }
+    if args.run.dry_run {
+        return Ok(None);
+    }
+    match Checkpoint::load(&path) {
+        Err(CheckpointError::Missing { .. }) => Ok(None),
+        Ok(previous) if previous.complete => Ok(None),
+        Ok(_) => {
+            let message = format!("{} is the checkpoint of a replay that was not completed", path.display());
+            Err(Failure::new(Exit::Conflict, message)
+                .with_help("add --resume to go on with it, or delete it to start anew"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The ranges of a replay that was begun before.
+fn planned(previous: &Checkpoint) -> Result<Vec<Range>, Failure> {
+    let range = |share: Share| Range {
+        id: share.id,
+        start: share.start,
+        end: share.end,
+        first_timestamp: None,
+        last_timestamp: None,
+        bytes: 0,
+    };
+    let shares = previous.shares().map_err(|reason| Failure::new(Exit::Conflict, reason))?;
+    Ok(shares.into_iter().map(range).collect())
+}
+
+fn sizes(topic: &TopicDescription) -> BTreeMap<TopicPartition, u64> {
+    let size = |partition: &tidelog_client::admin::PartitionDescription| {
+        let id = TopicPartition { topic: topic.name.clone(), partition: partition.partition };
+        (id, partition.size_bytes)
+    };
+    topic.partitions.iter().map(size).collect()
+}
+
+/// The first and last timestamps of the ranges. They are for people: without them the plan is still right.
+async fn look_up_times(client: &Client, plan: &mut Plan) {
+    let mut filled: Vec<&mut Range> =
+        plan.ranges.iter_mut().filter(|range| range.records_max() > 0).collect();
+    let ends = filled.iter().flat_map(|range| {
+        let last = tidelog_client::Offset::new(range.end.get() - 1).unwrap_or(range.start);
+        [(range.id.clone(), Position::Offset(range.start)), (range.id.clone(), Position::Offset(last))]
+    });
+    let ends: Vec<_> = ends.collect();
+    let Ok(found) = client.admin().list_offsets(&ends).await else { return };
+    let times: Vec<Option<Timestamp>> = found.into_iter().map(|info| info.timestamp).collect();
+    for (range, times) in filled.iter_mut().zip(times.chunks_exact(2)) {
+        if let [first, last] = times {
+            (range.first_timestamp, range.last_timestamp) = (*first, *last);
+        }
+    }
+}
+
+/// Unlike any other with overwhelming likelihood.
+fn new_id() -> String {
+    let random = RandomState::new().build_hasher().finish();
+    format!("r-{:012x}", random & 0xffff_ffff_ffff)
+}

@@ -1,0 +1,278 @@
+//! Writes records into a topic, with headers added that say where each came from.
+//!
+//! **Invariants:** key, value, headers and (unless told otherwise) the timestamp stay as they are, and the
+//! provenance comes behind the headers. Receipts are confirmed in the order in which the records were given, so
+//! a checkpoint never has a gap below it. What an interrupted run wrote behind its last checkpoint is known from
+//! its provenance, and is not written again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tidelog_client::admin::TopicDescription;
+use tidelog_client::{
+    Bytes, Client, ConsumerRecord, Offset, Position, Producer, ReadFilter, Receipt, Record, RecordMetadata,
+    SendError, TopicName, TopicPartition,
+};
+
+use crate::failure::{Exit, Failure};
+use crate::replay::args::{PartitionBy, Timestamps};
+use crate::replay::checkpoint::SinkMark;
+use crate::replay::ledger::Ledger;
+
+/// The replay that wrote a record.
+const ID_HEADER: &str = "x-tidelog-replay-id";
+/// Where the record came from: topic/partition/offset.
+const ORIGIN_HEADER: &str = "x-tidelog-origin";
+/// When it was replayed.
+const AT_HEADER: &str = "x-tidelog-replayed-at";
+
+/// Records whose receipts may be outstanding; their bytes are bounded by the producer.
+const OUTSTANDING_MAX: usize = 65_536;
+/// How long to wait for the last receipts of a replay that ends early.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where a record came from.
+pub(in crate::replay) type Origin = (TopicPartition, Offset);
+
+/// Records that were written by an earlier run.
+pub(in crate::replay) type Written = BTreeSet<Origin>;
+
+/// Writes records into a topic.
+#[derive(Debug)]
+pub(in crate::replay) struct TopicSink {
+    producer: Producer,
+    topic: TopicName,
+    partitions: i32,
+    partition_by: PartitionBy,
+    timestamps: Timestamps,
+    replay_id: Bytes,
+    /// The partition of the next record in turn.
+    turn: i32,
+    outstanding: VecDeque<Sent>,
+    already: Written,
+    /// A record was not stored: nothing given after it may count as confirmed.
+    failed: bool,
+    /// Behind the last record confirmed, in each partition of the target.
+    next: BTreeMap<i32, i64>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    slot: usize,
+    origin: Origin,
+    /// `None`: an earlier run wrote it.
+    receipt: Option<Receipt>,
+}
+
+/// How records are written.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::replay) struct Ways {
+    /// The partition.
+    pub(in crate::replay) partition_by: PartitionBy,
+    /// The timestamp.
+    pub(in crate::replay) timestamps: Timestamps,
+}
+
+impl TopicSink {
+    /// Writes into this topic. `next` is where each of its partitions ended when the replay was begun or last
+    /// saved.
+    pub(in crate::replay) async fn open(
+        client: &Client,
+        target: &TopicDescription,
+        ways: Ways,
+        replay_id: &str,
+        next: BTreeMap<i32, i64>,
+    ) -> Result<Self, Failure> {
+        let already = written_since(client, target, replay_id, &next).await?;
+        Ok(Self {
+            producer: client.producer().build()?,
+            topic: target.name.clone(),
+            partitions: i32::try_from(target.partitions.len()).unwrap_or(i32::MAX).max(1),
+            partition_by: ways.partition_by,
+            timestamps: ways.timestamps,
+            replay_id: Bytes::copy_from_slice(replay_id.as_bytes()),
+            turn: 0,
+            outstanding: VecDeque::new(),
+            already,
+            failed: false,
+            next,
+        })
+    }
+
+    /// Sends a record; waits only while there is no room.
+    pub(in crate::replay) async fn write(
+        &mut self,
+        slot: usize,
+        record: ConsumerRecord,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let id = TopicPartition { topic: record.topic.clone(), partition: record.partition };
+        let origin = (id, record.offset);
+        if self.outstanding.len() >= OUTSTANDING_MAX {
+            self.settle_first(ledger).await?;
+        }
+        let receipt = if self.already.remove(&origin) {
+            None
+        } else {
+            let record = self.copy(record);
+            let enqueued = self.producer.enqueue(record).await;
+            Some(enqueued.map_err(|error| self.not_stored(&origin, &error))?)
+        };
+        self.outstanding.push_back(Sent { slot, origin, receipt });
+        Ok(())
+    }
+
+    fn copy(&mut self, record: ConsumerRecord) -> Record {
+        let origin = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+        let now = jiff::Timestamp::now();
+        let at = format!("{now:.3}");
+        let mut headers = record.headers;
+        headers.extend([
+            (Bytes::from_static(ID_HEADER.as_bytes()), Some(self.replay_id.clone())),
+            (Bytes::from_static(ORIGIN_HEADER.as_bytes()), Some(Bytes::from(origin))),
+            (Bytes::from_static(AT_HEADER.as_bytes()), Some(Bytes::from(at))),
+        ]);
+        let mut copy = Record::new(&self.topic).headers(headers);
+        if let Some(key) = record.key {
+            copy = copy.key(key);
+        }
+        if let Some(value) = record.value {
+            copy = copy.value(value);
+        }
+        if self.timestamps == Timestamps::Keep {
+            copy = copy.timestamp(record.timestamp);
+        }
+        match self.partition_by {
+            PartitionBy::Key => copy,
+            PartitionBy::Same => copy.partition(record.partition.get()),
+            PartitionBy::RoundRobin => {
+                let partition = self.turn;
+                self.turn = (self.turn + 1) % self.partitions;
+                copy.partition(partition)
+            }
+        }
+    }
+
+    /// Takes the receipts that have come, or waits for all.
+    pub(in crate::replay) async fn confirm(
+        &mut self,
+        ledger: &mut Ledger,
+        how: super::Confirm,
+    ) -> Result<(), Failure> {
+        if self.failed {
+            return Ok(());
+        }
+        if how == super::Confirm::All {
+            let settled = tokio::time::timeout(CLOSE_DEADLINE, self.settle_all(ledger)).await;
+            return settled.unwrap_or_else(|_| {
+                let count = self.outstanding.len();
+                let message = format!("{count} records were not acknowledged within {CLOSE_DEADLINE:?}");
+                Err(Failure::new(Exit::Unreachable, message))
+            });
+        }
+        while let Some(first) = self.outstanding.front_mut() {
+            let outcome = match &mut first.receipt {
+                None => None,
+                Some(receipt) => match receipt.now_or_never() {
+                    None => return Ok(()),
+                    Some(outcome) => Some(outcome),
+                },
+            };
+            self.settled(outcome, ledger)?;
+        }
+        Ok(())
+    }
+
+    async fn settle_all(&mut self, ledger: &mut Ledger) -> Result<(), Failure> {
+        while !self.outstanding.is_empty() {
+            self.settle_first(ledger).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the first receipt outstanding. Cancel-safe: it is taken when it has come.
+    async fn settle_first(&mut self, ledger: &mut Ledger) -> Result<(), Failure> {
+        let Some(first) = self.outstanding.front_mut() else { return Ok(()) };
+        let outcome = match &mut first.receipt {
+            None => None,
+            Some(receipt) => Some(receipt.await),
+        };
+        self.settled(outcome, ledger)
+    }
+
+    /// The first record outstanding has come to its end.
+    fn settled(
+        &mut self,
+        outcome: Option<Result<RecordMetadata, SendError>>,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let Some(sent) = self.outstanding.pop_front() else { return Ok(()) };
+        if let Some(outcome) = outcome {
+            let stored = outcome.map_err(|error| {
+                self.failed = true;
+                self.outstanding.clear();
+                self.not_stored(&sent.origin, &error)
+            })?;
+            let next = self.next.entry(stored.partition.get()).or_default();
+            *next = (*next).max(stored.offset.next().get());
+        }
+        ledger.confirm(sent.slot, sent.origin.1);
+        Ok(())
+    }
+
+    fn not_stored(&self, (id, offset): &Origin, error: &SendError) -> Failure {
+        let failure = Failure::from(error.error());
+        failure.within(&format!("offset {offset} of {id} was not stored in {}", self.topic))
+    }
+
+    /// How far it has come.
+    pub(in crate::replay) fn mark(&self) -> SinkMark {
+        SinkMark::Topic { next: self.next.clone() }
+    }
+}
+
+/// What a replay has written into its target behind these offsets: the run may have ended before it could save
+/// that.
+async fn written_since(
+    client: &Client,
+    target: &TopicDescription,
+    replay_id: &str,
+    next: &BTreeMap<i32, i64>,
+) -> Result<Written, Failure> {
+    let mut consumer =
+        client.consumer().filter(ReadFilter::new().header_equals(ID_HEADER, replay_id.to_owned()));
+    let mut ends = Vec::new();
+    for partition in &target.partitions {
+        let index = partition.partition.get();
+        let next = next.get(&index).copied().and_then(Offset::new).unwrap_or_default();
+        // Retention may have taken records since.
+        let start = next.max(partition.log_start);
+        if start < partition.high_watermark {
+            consumer = consumer.partition(target.name.as_str(), index, Position::Offset(start));
+            let id = TopicPartition { topic: target.name.clone(), partition: partition.partition };
+            ends.push((id, partition.high_watermark));
+        }
+    }
+    let mut written = Written::new();
+    if ends.is_empty() {
+        return Ok(written);
+    }
+    let mut consumer = consumer.until(ends).build().await?;
+    while let Some(batch) = consumer.next_batch().await {
+        written.extend(batch?.records.iter().filter_map(|record| origin_of(record)));
+    }
+    Ok(written)
+}
+
+/// Where a record says that it came from. The last header counts: records that were replayed before have
+/// several.
+fn origin_of(record: &ConsumerRecord) -> Option<Origin> {
+    let header = record.headers.iter().rev().find(|(name, _)| name == ORIGIN_HEADER)?;
+    let text = std::str::from_utf8(header.1.as_ref()?).ok()?;
+    let mut parts = text.split('/');
+    let (topic, partition, offset) = (parts.next()?, parts.next()?, parts.next()?);
+    let topic = TopicName::new(topic).ok()?;
+    let partition = tidelog_client::PartitionIndex::new(partition.parse().ok()?)?;
+    Some((TopicPartition { topic, partition }, Offset::new(offset.parse().ok()?)?))
+}
