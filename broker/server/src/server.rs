@@ -157,7 +157,9 @@ impl Server {
                 self.serving.abort();
             }
         }
+        // It ends by itself; waiting for it lets go of the broker, and with it of the lock on the data.
         self.health.abort();
+        let _ended = (&mut self.health).await.is_ok();
         self.broker.shutdown().await
     }
 }
