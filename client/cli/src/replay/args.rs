@@ -202,7 +202,7 @@ impl fmt::Display for RecordFormat {
 /// How the partition of a target topic is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PartitionBy {
-    /// By the key's hash, as producers do; in turn without a key.
+    /// By the key's hash, as producers do. Records without a key stay together as in the source.
     Key,
     /// The same number as in the source.
     Same,
@@ -296,7 +296,7 @@ impl ReplayArgs {
     }
 
     /// Where to start.
-    pub(super) fn from(&self, now: &Zoned) -> Result<PositionSpec, Failure> {
+    pub(super) fn start_at(&self, now: &Zoned) -> Result<PositionSpec, Failure> {
         let Some(since) = &self.range.since else { return read_position("--from", &self.range.from, now) };
         let wrong = || Failure::usage(format!("--since: {since:?} is not a duration: use 1h30m"));
         let time = position::before(since, now).ok_or_else(wrong)?;
@@ -304,7 +304,7 @@ impl ReplayArgs {
     }
 
     /// Where to stop.
-    pub(super) fn until(&self, now: &Zoned) -> Result<PositionSpec, Failure> {
+    pub(super) fn stop_at(&self, now: &Zoned) -> Result<PositionSpec, Failure> {
         read_position("--until", &self.range.until, now)
     }
 

@@ -77,9 +77,12 @@ fn only_what_decides_the_result_is_kept_for_the_resumption() {
 #[test]
 fn since_is_a_time_before_now() {
     let now: Zoned = "2026-11-23T10:30:00+00:00[UTC]".parse().unwrap();
-    assert_eq!(args("orders --since 1h").from(&now).unwrap(), args("orders --from -1h").from(&now).unwrap());
-    let error = args("orders --since soon").from(&now).unwrap_err();
+    assert_eq!(
+        args("orders --since 1h").start_at(&now).unwrap(),
+        args("orders --from -1h").start_at(&now).unwrap()
+    );
+    let error = args("orders --since soon").start_at(&now).unwrap_err();
     assert!(error.message().contains("soon"), "{error}");
-    let error = args("orders --until soon").until(&now).unwrap_err();
+    let error = args("orders --until soon").stop_at(&now).unwrap_err();
     assert!(error.message().starts_with("--until: "), "{error}");
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Zoned;
-use tidelog_client::admin::TopicDescription;
+use tidelog_client::admin::{PartitionDescription, TopicDescription};
 use tidelog_client::{Client, Position, Timestamp, TopicPartition};
 
 use super::args::{PartitionBy, ReplayArgs, Target};
@@ -18,7 +18,7 @@ use super::plan::{Plan, Range};
 use super::progress::Progress;
 use super::report::{PlanReport, Summary, ranges, resume_command};
 use super::run::{Ended, Keeper, Run, Timing};
-use super::sink::{FileStart, Sink, TopicSink, Ways, Writer};
+use super::sink::{FileStart, Sink, TopicSink, Ways, Writer, Written, written_since};
 use super::source::{Order, Source};
 use crate::context::{Context, Interrupt};
 use crate::failure::{Exit, Failure};
@@ -68,7 +68,7 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     async fn prepare(args: &'a ReplayArgs, context: &'a Context) -> Result<Self, Failure> {
         let now = Zoned::now();
-        let (from, until) = (args.from(&now)?, args.until(&now)?);
+        let (from, until) = (args.start_at(&now)?, args.stop_at(&now)?);
         let admin = context.client().admin();
         let mut sources: Vec<TopicDescription> = Vec::new();
         for topic in &args.topics {
@@ -225,17 +225,21 @@ impl<'a> Job<'a> {
                 Ok(Sink::Writer(opened?))
             }
             (Target::Topic(_), Some(target)) => {
-                let ends = |partition: &tidelog_client::admin::PartitionDescription| {
+                let client = self.context.client();
+                let ends = |partition: &PartitionDescription| {
                     (partition.partition.get(), partition.high_watermark.get())
                 };
-                let next = match mark {
-                    Some(SinkMark::Topic { next }) => next.clone(),
-                    _ => target.partitions.iter().map(ends).collect(),
+                let (next, already) = match mark {
+                    Some(SinkMark::Topic { next }) => {
+                        let name = target.name.as_str();
+                        (next.clone(), written_since(client, name, &self.replay_id, next).await?)
+                    }
+                    _ => (target.partitions.iter().map(ends).collect(), Written::new()),
                 };
                 let sink = &self.args.sink;
                 let ways = Ways { partition_by: sink.partition_by, timestamps: sink.timestamps };
-                let opened = TopicSink::open(self.context.client(), target, ways, &self.replay_id, next);
-                Ok(Sink::Topic(Box::new(opened.await?)))
+                let opened = TopicSink::open(client, target, ways, &self.replay_id, next, already);
+                Ok(Sink::Topic(Box::new(opened?)))
             }
             _ => Ok(Sink::Writer(Writer::stdout(format)?)),
         }
@@ -333,7 +337,7 @@ fn planned(previous: &Checkpoint) -> Result<Vec<Range>, Failure> {
 }
 
 fn sizes(topic: &TopicDescription) -> BTreeMap<TopicPartition, u64> {
-    let size = |partition: &tidelog_client::admin::PartitionDescription| {
+    let size = |partition: &PartitionDescription| {
         let id = TopicPartition { topic: topic.name.clone(), partition: partition.partition };
         (id, partition.size_bytes)
     };

@@ -124,10 +124,8 @@ impl Run {
             }
             match self.step().await? {
                 Step::Records(records) => {
-                    for record in records {
-                        if !self.pass(record).await? {
-                            return Ok(Ended::Interrupted);
-                        }
+                    if !self.pass_all(records).await? {
+                        return Ok(Ended::Interrupted);
                     }
                 }
                 Step::Tick => {}
@@ -165,6 +163,16 @@ impl Run {
             next = self.source.next() => given(next),
             () = tokio::time::sleep_until(self.timing.next_tick) => Ok(Step::Tick),
         }
+    }
+
+    /// Puts records through. `false` when the user wants the replay to end.
+    async fn pass_all(&mut self, records: Vec<ConsumerRecord>) -> Result<bool, Failure> {
+        for record in records {
+            if !self.pass(record).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Puts one record through. `false` when the user wants the replay to end before it.

@@ -134,7 +134,7 @@ async fn consumer(
 }
 
 /// Records in order of time, as many as can be told without waiting, but at least one.
-async fn merge(readers: &mut Vec<Reader>) -> Option<Result<Vec<ConsumerRecord>, Error>> {
+async fn merge(readers: &mut [Reader]) -> Option<Result<Vec<ConsumerRecord>, Error>> {
     join_all(readers.iter_mut().map(Reader::fill)).await;
     if let Some(error) = readers.iter_mut().find_map(|reader| reader.failed.take()) {
         return Some(Err(error));

@@ -8,7 +8,7 @@ mod writer;
 
 use tidelog_client::ConsumerRecord;
 
-pub(super) use topic::{TopicSink, Ways};
+pub(super) use topic::{TopicSink, Ways, Written, written_since};
 pub(super) use writer::{FileStart, Writer};
 
 use super::checkpoint::SinkMark;

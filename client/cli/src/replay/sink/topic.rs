@@ -35,6 +35,9 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 /// Where a record came from.
 pub(in crate::replay) type Origin = (TopicPartition, Offset);
 
+/// How long to wait until what an earlier run wrote can be read.
+const CATCH_UP_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Records that were written by an earlier run.
 pub(in crate::replay) type Written = BTreeSet<Origin>;
 
@@ -76,15 +79,15 @@ pub(in crate::replay) struct Ways {
 
 impl TopicSink {
     /// Writes into this topic. `next` is where each of its partitions ended when the replay was begun or last
-    /// saved.
-    pub(in crate::replay) async fn open(
+    /// saved, and `already` what an earlier run wrote behind that.
+    pub(in crate::replay) fn open(
         client: &Client,
         target: &TopicDescription,
         ways: Ways,
         replay_id: &str,
         next: BTreeMap<i32, i64>,
+        already: Written,
     ) -> Result<Self, Failure> {
-        let already = written_since(client, target, replay_id, &next).await?;
         Ok(Self {
             producer: client.producer().build()?,
             topic: target.name.clone(),
@@ -134,6 +137,7 @@ impl TopicSink {
             (Bytes::from_static(AT_HEADER.as_bytes()), Some(Bytes::from(at))),
         ]);
         let mut copy = Record::new(&self.topic).headers(headers);
+        let has_key = record.key.is_some();
         if let Some(key) = record.key {
             copy = copy.key(key);
         }
@@ -144,7 +148,9 @@ impl TopicSink {
             copy = copy.timestamp(record.timestamp);
         }
         match self.partition_by {
-            PartitionBy::Key => copy,
+            PartitionBy::Key if has_key => copy,
+            // Together, so that their order stays.
+            PartitionBy::Key => copy.partition(record.partition.get() % self.partitions),
             PartitionBy::Same => copy.partition(record.partition.get()),
             PartitionBy::RoundRobin => {
                 let partition = self.turn;
@@ -233,13 +239,15 @@ impl TopicSink {
 }
 
 /// What a replay has written into its target behind these offsets: the run may have ended before it could save
-/// that.
-async fn written_since(
+/// that. Waits until what is written there can be read: the last batches of a run that was killed may still be
+/// on their way to the disk.
+pub(in crate::replay) async fn written_since(
     client: &Client,
-    target: &TopicDescription,
+    target: &str,
     replay_id: &str,
     next: &BTreeMap<i32, i64>,
 ) -> Result<Written, Failure> {
+    let target = client.admin().describe_topic(target).await?;
     let mut consumer =
         client.consumer().filter(ReadFilter::new().header_equals(ID_HEADER, replay_id.to_owned()));
     let mut ends = Vec::new();
@@ -248,21 +256,27 @@ async fn written_since(
         let next = next.get(&index).copied().and_then(Offset::new).unwrap_or_default();
         // Retention may have taken records since.
         let start = next.max(partition.log_start);
-        if start < partition.high_watermark {
+        if start < partition.log_end {
             consumer = consumer.partition(target.name.as_str(), index, Position::Offset(start));
             let id = TopicPartition { topic: target.name.clone(), partition: partition.partition };
-            ends.push((id, partition.high_watermark));
+            ends.push((id, partition.log_end));
         }
     }
-    let mut written = Written::new();
     if ends.is_empty() {
-        return Ok(written);
+        return Ok(Written::new());
     }
     let mut consumer = consumer.until(ends).build().await?;
-    while let Some(batch) = consumer.next_batch().await {
-        written.extend(batch?.records.iter().filter_map(|record| origin_of(record)));
-    }
-    Ok(written)
+    let read = async {
+        let mut written = Written::new();
+        while let Some(batch) = consumer.next_batch().await {
+            written.extend(batch?.records.iter().filter_map(origin_of));
+        }
+        Ok(written)
+    };
+    tokio::time::timeout(CATCH_UP_DEADLINE, read).await.unwrap_or_else(|_| {
+        let message = format!("the last records of {} do not become readable", target.name);
+        Err(Failure::new(Exit::Unreachable, message).with_help("look at the broker's disk, then try again"))
+    })
 }
 
 /// Where a record says that it came from. The last header counts: records that were replayed before have
