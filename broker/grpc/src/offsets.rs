@@ -35,16 +35,19 @@ async fn look_up(shared: &Shared, wanted: ListOffsetsPartition) -> Result<ListOf
     let partition = names::partition(&shared.broker, &wanted.topic, wanted.partition)?;
     partition.check_readable()?;
     let (offset, timestamp) = match Place::parse(wanted.position)? {
-        Place::Latest => (partition.watermarks().high_watermark, None),
+        Place::Latest => (partition.end()?, None),
         Place::Earliest => {
             let start = partition.watermarks().log_start;
             (start, timestamp_at(&partition, start).await?)
         }
         Place::At(offset) => (offset, timestamp_at(&partition, offset).await?),
         Place::Since(timestamp) => {
-            let end = partition.watermarks().high_watermark;
-            let found = partition.offset_for_timestamp(timestamp).await?;
-            found.map_or((end, None), |(offset, timestamp)| (offset, Some(timestamp)))
+            // Looked at first: a record that arrives in between must not lie before what is answered.
+            let end = partition.end();
+            match partition.offset_for_timestamp(timestamp).await? {
+                Some((offset, timestamp)) => (offset, Some(timestamp)),
+                None => (end?, None),
+            }
         }
     };
     let marks = partition.watermarks();

@@ -234,11 +234,25 @@ impl Partition {
         Ok(slice)
     }
 
+    /// The end of what can be read: the high watermark.
+    ///
+    /// # Errors
+    /// `CORRUPT_LOG` when bytes that were durable are broken: a reader that took the offset before them for
+    /// the end would miss records without a word.
+    pub fn end(&self) -> Result<Offset, BrokerError> {
+        self.check_readable()?;
+        self.check_whole()?;
+        Ok(self.lane.readable().high_watermark)
+    }
+
+    fn check_whole(&self) -> Result<(), BrokerError> {
+        let corrupt = self.lane.stopped().filter(|stopped| stopped.code == ErrorCode::CorruptLog);
+        corrupt.map_or(Ok(()), Err)
+    }
+
     fn read_at_end(&self, from: Offset, marks: Watermarks) -> Result<ReadSlice, BrokerError> {
         // Nothing will ever come after broken bytes: waiting for it would look like an idle topic.
-        if let Some(stopped) = self.lane.stopped().filter(|stopped| stopped.code == ErrorCode::CorruptLog) {
-            return Err(stopped);
-        }
+        self.check_whole()?;
         let end = self.lane.watermarks().log_end;
         if from > end {
             return Err(self.out_of_range(from, Watermarks { log_end: end, ..marks }));

@@ -245,23 +245,40 @@ impl ConsumerBuilder {
                 (Position::Committed, None) => self.fallback,
                 (position, _) => position,
             };
-            // For the high watermark the broker is asked in any case.
+            // For the high watermark the broker is asked in any case. Not for the end: where durable bytes are
+            // broken there is none, and what lies before them can be read all the same.
             let (offset, ask) = match position {
-                Position::Offset(offset) => (Some(offset), Position::Latest),
+                Position::Offset(offset) => (Some(offset), Position::Earliest),
                 position => (None, position),
             };
             fixed.push(offset);
             asked.push((id, ask));
         }
+        let ends = self.ends(admin, &asked).await?;
         let found = admin.list_offsets(&asked).await?;
         let partition = |(info, fixed): (OffsetInfo, Option<Offset>)| {
             let start = fixed.unwrap_or(info.offset);
             let until = self.until.get(&info.partition).copied();
-            let end = self.until_end.then_some(info.high_watermark);
+            let end = ends.get(&info.partition).copied();
             let mut partition = Partition::new(info.partition, start, info.high_watermark);
             partition.until = until.into_iter().chain(end).min();
             partition
         };
         Ok(found.into_iter().zip(fixed).map(partition).collect())
+    }
+
+    /// The ends of the partitions, if this consumer ends there. A partition with broken bytes has none, which
+    /// is an error here: taken for one, records would be missed without a word.
+    async fn ends(
+        &self,
+        admin: &Admin,
+        asked: &[(TopicPartition, Position)],
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        if !self.until_end {
+            return Ok(BTreeMap::new());
+        }
+        let ends: Vec<_> = asked.iter().map(|(id, _)| (id.clone(), Position::Latest)).collect();
+        let found = admin.list_offsets(&ends).await?;
+        Ok(found.into_iter().map(|info| (info.partition, info.offset)).collect())
     }
 }
