@@ -2,28 +2,31 @@
 //!
 //! ```text
 //! FORMAT           the number of the format; a directory without it that is not empty is somebody else's
-//! meta.properties  cluster.id, leader.epoch, crc32c
+//! meta.properties  cluster.id, crc32c
+//! epoch            the leader epoch of the last run: two entries of 8 bytes (epoch, crc32c), written in turn
 //! clean-shutdown   there only between a clean end and the next start
 //! ```
 //!
-//! **Invariant:** the leader epoch is raised durably before anything is written under it, so that two runs
-//! never share one.
+//! **Invariants**
+//! * The leader epoch is raised durably before anything is written under it, so that two runs never share one.
+//! * A start needs no room on the device: the epoch is written in place.
 
-use std::fmt::Write as _;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 
 use tidelog_model::LeaderEpoch;
 use uuid::Uuid;
 
 use super::file;
-use crate::disk::Disk;
+use crate::disk::{Disk, OpenMode};
 use crate::error::{OpenError, StorageError, failed};
 
 /// The format that this version writes.
 const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const META_FILE: &str = "meta.properties";
+const EPOCH_FILE: &str = "epoch";
+const EPOCH_BYTES: usize = 8;
 const CLEAN_FILE: &str = "clean-shutdown";
 /// The lock may be there before anything else.
 pub(super) const LOCK_FILE: &str = "LOCK";
@@ -64,50 +67,78 @@ fn claim(disk: &dyn Disk, root: &Path) -> Result<(), OpenError> {
 /// Reads who the directory is and begins its next leader epoch.
 pub(super) fn begin_epoch(disk: &dyn Disk, root: &Path) -> Result<Identity, OpenError> {
     let path = root.join(META_FILE);
-    let broken = |reason: &str| OpenError::BrokenFile { path: path.clone(), reason: reason.to_owned() };
-    let identity = match file::read_small(disk, &path)? {
-        Some(content) => {
-            let last = parse(&content).ok_or_else(|| broken("its checksum or a value is wrong"))?;
-            Identity { leader_epoch: last.leader_epoch.next(), ..last }
+    let epoch_path = root.join(EPOCH_FILE);
+    let broken = |path: &Path, reason: &str| OpenError::BrokenFile {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let cluster_id = match file::read_small(disk, &path)? {
+        Some(content) => parse(&content).ok_or_else(|| broken(&path, "its checksum or a value is wrong"))?,
+        None if has_topics(disk, root)? => {
+            return Err(broken(&path, "it is missing, but there are topics: put it back from a backup"));
         }
         None => {
-            let entries = disk.list(root).map_err(failed("list", root))?;
-            if entries.iter().any(|entry| entry.name == super::log_dir::TOPICS) {
-                return Err(broken("it is missing, but there are topics: put it back from a backup"));
-            }
-            let first = LeaderEpoch::new(0).ok_or_else(|| broken("no leader epoch"))?;
-            Identity { cluster_id: Uuid::new_v4(), leader_epoch: first }
+            let cluster_id = Uuid::new_v4();
+            file::replace(disk, root, META_FILE, show(cluster_id).as_bytes())?;
+            cluster_id
         }
     };
-    file::replace(disk, root, META_FILE, show(identity).as_bytes())?;
-    Ok(identity)
+    let leader_epoch = match last_epoch(disk, &epoch_path)? {
+        Some(last) => last.next(),
+        None if has_topics(disk, root)? => {
+            return Err(broken(&epoch_path, "it holds no leader epoch, but there are topics"));
+        }
+        None => LeaderEpoch::new(0).ok_or_else(|| broken(&epoch_path, "no leader epoch"))?,
+    };
+    let file = disk.open(&epoch_path, OpenMode::Create).map_err(failed("open", &epoch_path))?;
+    let entry = encode_epoch(leader_epoch);
+    let turn = u64::from(leader_epoch.get().unsigned_abs() % 2);
+    file::write_all(file.as_ref(), &mut [IoSlice::new(&entry)], turn * file::wide(EPOCH_BYTES))
+        .map_err(failed("write", &epoch_path))?;
+    file.sync_data().map_err(failed("sync", &epoch_path))?;
+    if leader_epoch.get() == 0 {
+        disk.sync_dir(root).map_err(failed("sync", root))?;
+    }
+    Ok(Identity { cluster_id, leader_epoch })
 }
 
-fn show(identity: Identity) -> String {
-    let mut text = format!(
-        "cluster.id={}\nleader.epoch={}\n",
-        identity.cluster_id.as_simple(),
-        identity.leader_epoch.get()
-    );
-    let crc = crc32c::crc32c(text.as_bytes());
-    // Writing to a string does not fail.
-    let _infallible = writeln!(text, "crc32c={crc:08x}");
-    text
+fn has_topics(disk: &dyn Disk, root: &Path) -> Result<bool, StorageError> {
+    let entries = disk.list(root).map_err(failed("list", root))?;
+    Ok(entries.iter().any(|entry| entry.name == super::log_dir::TOPICS))
 }
 
-fn parse(content: &[u8]) -> Option<Identity> {
+/// The largest epoch of the file's entries; one of them may be torn.
+fn last_epoch(disk: &dyn Disk, path: &Path) -> Result<Option<LeaderEpoch>, StorageError> {
+    let content = file::read_small(disk, path)?.unwrap_or_default();
+    Ok(content.chunks(EPOCH_BYTES).filter_map(decode_epoch).max())
+}
+
+fn encode_epoch(epoch: LeaderEpoch) -> [u8; EPOCH_BYTES] {
+    let number = epoch.get().to_be_bytes();
+    let mut entry = [0; EPOCH_BYTES];
+    let (front, back) = entry.split_at_mut(number.len());
+    front.copy_from_slice(&number);
+    back.copy_from_slice(&crc32c::crc32c(&number).to_be_bytes());
+    entry
+}
+
+fn decode_epoch(entry: &[u8]) -> Option<LeaderEpoch> {
+    let (number, crc) = entry.split_first_chunk::<4>()?;
+    let right = crc == crc32c::crc32c(number).to_be_bytes();
+    if right { LeaderEpoch::new(i32::from_be_bytes(*number)) } else { None }
+}
+
+fn show(cluster_id: Uuid) -> String {
+    let text = format!("cluster.id={}\n", cluster_id.as_simple());
+    format!("{text}crc32c={:08x}\n", crc32c::crc32c(text.as_bytes()))
+}
+
+fn parse(content: &[u8]) -> Option<Uuid> {
     let text = std::str::from_utf8(content).ok()?;
     let (body, crc) = text.split_at_checked(text.find("crc32c=")?)?;
     let crc = u32::from_str_radix(crc.trim_end().strip_prefix("crc32c=")?, 16).ok()?;
-    if crc32c::crc32c(body.as_bytes()) != crc {
-        return None;
-    }
-    let value = |key: &str| {
-        body.lines().find_map(|line| line.split_once('=').filter(|(name, _)| *name == key).map(|(_, v)| v))
-    };
-    let cluster_id = Uuid::try_parse(value("cluster.id")?).ok()?;
-    let leader_epoch = LeaderEpoch::new(value("leader.epoch")?.parse().ok()?)?;
-    Some(Identity { cluster_id, leader_epoch })
+    let id = body.strip_prefix("cluster.id=").filter(|_| crc32c::crc32c(body.as_bytes()) == crc)?;
+    Uuid::try_parse(id.trim_end()).ok()
 }
 
 /// Whether the last run ended cleanly. The mark is gone, durably, when this returns.
@@ -125,5 +156,12 @@ pub(super) fn take_clean_mark(disk: &dyn Disk, root: &Path) -> Result<bool, Stor
 
 /// Notes that this run has ended cleanly.
 pub(super) fn leave_clean_mark(disk: &dyn Disk, root: &Path) -> Result<(), StorageError> {
-    file::replace(disk, root, CLEAN_FILE, b"all segments are synced\n")
+    match file::replace(disk, root, CLEAN_FILE, b"all segments are synced\n") {
+        // Everything is durable without it, too: the next start looks at the tails.
+        Err(error) if error.is_disk_full() => {
+            tracing::warn!(%error, "the clean end could not be marked");
+            Ok(())
+        }
+        result => result,
+    }
 }

@@ -1,7 +1,7 @@
 //! One data directory: its lock, its leader epoch, its durable floor, its commit thread, its partitions.
 //!
 //! ```text
-//! <root>/LOCK FORMAT meta.properties floor clean-shutdown
+//! <root>/LOCK FORMAT meta.properties epoch floor clean-shutdown
 //! <root>/topics/<topic id>/topic.properties
 //! <root>/topics/<topic id>/<partition>/<base offset>.{log,index,timeindex}  log-start
 //! ```
@@ -172,7 +172,7 @@ impl LogDir {
         let writer = if damage.is_some() {
             Writer::fenced(disk, dir.clone(), last)
         } else {
-            Writer::resume(disk, dir.clone(), last, active)?
+            Writer::resume(disk, dir.clone(), last, active)
         };
         let recovery = RecoveryReport {
             log_start,

@@ -144,7 +144,7 @@ impl Recovery<'_> {
                     segment.corrupt(scan.position, chain.expected, reason)
                 })?;
                 segment.set_end(scan.position, next, scan.max_timestamp);
-                super::writer::seal_indexes(self.disk, &segment)?;
+                super::writer::seal_indexes(self.disk, &segment);
             } else {
                 scan.find_opened_at(&segment)?;
                 active = scan.active(self.known.now);
@@ -275,7 +275,12 @@ impl Recovery<'_> {
     fn cut_tail(&mut self, segment: &Segment, reason: &str) -> Result<(), StorageError> {
         let good = segment.size();
         let size = segment.file.size().map_err(failed("read the size of", &segment.path))?;
-        let kept = torn::keep(self.disk, self.dir, segment, good, size)?;
+        let kept = match torn::keep(self.disk, self.dir, segment, good, size) {
+            Ok(kept) => Some(kept),
+            // Nobody was promised these bytes: for want of room they are not worth keeping a partition off.
+            Err(error) if error.is_disk_full() => None,
+            Err(error) => return Err(error),
+        };
         segment.file.set_size(good).map_err(failed("cut", &segment.path))?;
         self.truncated_bytes += size - good;
         let later = self.segments.iter().position(|later| later.base > segment.base);
@@ -285,9 +290,9 @@ impl Recovery<'_> {
         }
         tracing::warn!(
             segment = %segment.path.display(), position = good, bytes = size - good, reason,
-            kept = %kept.display(), "a torn tail was cut off: none of it was acknowledged as durable"
+            kept = ?kept, "a torn tail was cut off: none of it was acknowledged as durable"
         );
-        self.torn_tail = Some(kept);
+        self.torn_tail = kept;
         Ok(())
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Writer {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     pub(super) segment: Arc<Segment>,
-    /// `None` where nothing may be written: the partition is damaged.
+    /// `None` where nothing may be written, or the files could not be made: indexes are hints.
     index_files: Option<IndexFiles>,
     state: ActiveState,
     /// Bytes were written since the last sync.
@@ -63,9 +63,12 @@ impl Writer {
         dir: PathBuf,
         segment: Arc<Segment>,
         state: ActiveState,
-    ) -> Result<Self, StorageError> {
-        let index_files = Some(IndexFiles::open(disk.as_ref(), &segment)?);
-        Ok(Self { disk, dir, segment, index_files, state, dirty: false })
+    ) -> Self {
+        let index_files = IndexFiles::open(disk.as_ref(), &segment);
+        let index_files = index_files.map_err(|error| {
+            tracing::warn!(%error, "the index of an active segment is in memory only");
+        });
+        Self { disk, dir, segment, index_files: index_files.ok(), state, dirty: false }
     }
 
     /// Stands at the end of a segment and never writes.
@@ -198,21 +201,14 @@ impl Writer {
 
     fn start_next(&mut self, now: Timestamp) -> Result<Arc<Segment>, StorageError> {
         let next = Arc::new(Segment::create(self.disk.as_ref(), &self.dir, self.end())?);
-        let index_files = IndexFiles::open(self.disk.as_ref(), &next)?;
         self.push_time_entry();
-        if let Err(error) = self.seal() {
-            tracing::warn!(%error, "the indexes of a closed segment are kept in memory");
+        if let Err(error) = self.write_indexes() {
+            tracing::warn!(%error, "an index lags behind");
         }
-        self.segment = Arc::clone(&next);
-        self.index_files = Some(index_files);
-        self.state = ActiveState::new(now);
+        seal_indexes(self.disk.as_ref(), &self.segment);
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        *self = Self::resume(disk, dir, Arc::clone(&next), ActiveState::new(now));
         Ok(next)
-    }
-
-    /// Swaps the memory of the closed segment's indexes for maps of their files.
-    fn seal(&mut self) -> Result<(), StorageError> {
-        self.write_indexes()?;
-        seal_indexes(self.disk.as_ref(), &self.segment)
     }
 
     /// Makes the segment and its index files whole for a clean end.
@@ -266,7 +262,8 @@ impl IndexFiles {
 }
 
 /// Swaps the growing indexes of a closed segment for maps of its files, writing them first where they differ.
-pub(super) fn seal_indexes(disk: &dyn Disk, segment: &Segment) -> Result<(), StorageError> {
+/// Where that fails they stay in memory.
+pub(super) fn seal_indexes(disk: &dyn Disk, segment: &Segment) {
     let sealed = |extension: &str, memory: &[u8]| {
         let path = segment.sibling(extension);
         if file::read_small(disk, &path)?.as_deref() != Some(memory) {
@@ -277,14 +274,19 @@ pub(super) fn seal_indexes(disk: &dyn Disk, segment: &Segment) -> Result<(), Sto
         let file = disk.open(&path, OpenMode::Read).map_err(failed("open", &path))?;
         file.map_sealed().map_err(failed("map", &path))
     };
-    let (offsets, times) = {
+    let maps = {
         let indexes = segment.indexes();
-        (sealed("index", &indexes.offsets)?, sealed("timeindex", &indexes.times)?)
+        sealed("index", &indexes.offsets)
+            .and_then(|offsets| Ok((offsets, sealed("timeindex", &indexes.times)?)))
     };
-    let mut indexes = segment.indexes_mut();
-    indexes.offsets = IndexBytes::Sealed(offsets);
-    indexes.times = IndexBytes::Sealed(times);
-    Ok(())
+    match maps {
+        Ok((offsets, times)) => {
+            let mut indexes = segment.indexes_mut();
+            indexes.offsets = IndexBytes::Sealed(offsets);
+            indexes.times = IndexBytes::Sealed(times);
+        }
+        Err(error) => tracing::warn!(%error, "the indexes of a closed segment are kept in memory"),
+    }
 }
 
 /// A write did not happen.
