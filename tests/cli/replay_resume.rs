@@ -147,7 +147,6 @@ fn a_checkpoint_is_refused_with_other_arguments_and_says_which() {
     let child = bench.start(&[&words[..], &["--rate", RATE]].concat());
     bench.wait("the file grows", |bench| size(bench, "parts") > 0);
     end_with(child, Signal::INT).failed(130, &[]);
-    let before = bench.read("parts");
     let other = [&words[..], &["--key", "k1", "--from", "-5", "--resume"]].concat();
     let complaints = ["--key was not given, is k1", "--from was start, is -5"];
     bench.tidelog(&other).failed(6, &complaints);
@@ -155,8 +154,6 @@ fn a_checkpoint_is_refused_with_other_arguments_and_says_which() {
     bench.tidelog(&["topic", "delete", "orders", "--yes"]).ok();
     bench.create("orders", 3);
     bench.tidelog(&[&words[..], &["--resume"]].concat()).failed(6, &["orders was created again"]);
-    fs::write(bench.path("parts"), "").unwrap();
-    assert!(!before.is_empty());
 }
 
 #[test]
