@@ -43,10 +43,16 @@ pub(crate) struct ConsumeArgs {
     #[arg(long, value_name = "DURATION", conflicts_with = "from")]
     since: Option<String>,
     /// Stop before this position.
-    #[arg(long, value_name = "POSITION", allow_hyphen_values = true, conflicts_with = "follow")]
+    #[arg(
+        long,
+        visible_alias = "to",
+        value_name = "POSITION",
+        allow_hyphen_values = true,
+        conflicts_with = "follow"
+    )]
     until: Option<String>,
     /// Stop after so many records.
-    #[arg(long, short = 'n', value_name = "COUNT")]
+    #[arg(long, short = 'n', visible_alias = "limit", value_name = "COUNT")]
     max: Option<u64>,
     /// Start where this group has committed, and commit what was written.
     #[arg(long, short, value_name = "NAME")]
@@ -57,7 +63,8 @@ pub(crate) struct ConsumeArgs {
     /// End when everything is read that is there at the start [default when the output is no terminal].
     #[arg(long, short)]
     exit: bool,
-    /// How a record is written, such as '%t-%p@%o %k: %v\n' [default: '%v\n'].
+    /// How records are written: raw (the values, one per line), json (one object per line, without loss), or a
+    /// pattern such as '%t-%p@%o %k: %v\n' [default: raw, or json with --output json].
     #[arg(long, short, value_name = "FORMAT", conflicts_with = "output")]
     format: Option<String>,
 }
@@ -71,10 +78,11 @@ enum Form {
 
 impl Form {
     fn new(args: &ConsumeArgs, context: &Context) -> Result<Self, Failure> {
-        let format = match &args.format {
-            Some(format) => format,
+        let format = match args.format.as_deref() {
+            Some("json") => return Ok(Self::Envelope),
             None if context.wants_json() => return Ok(Self::Envelope),
-            None => "%v\\n",
+            None | Some("raw") => "%v\\n",
+            Some(format) => format,
         };
         let template = Template::parse(format);
         template.map(Self::Template).map_err(|error| Failure::usage(format!("--format: {error}")))
@@ -110,7 +118,7 @@ pub(crate) async fn run(args: ConsumeArgs, context: &Context) -> Result<(), Fail
         written: 0,
         line: Vec::new(),
     };
-    run.to_end().await
+    run.finish().await
 }
 
 /// What is to be read, as the user said it.
@@ -229,7 +237,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn to_end(mut self) -> Result<(), Failure> {
+    async fn finish(mut self) -> Result<(), Failure> {
         let mut failures = Vec::new();
         while self.left > 0 {
             match self.next().await? {

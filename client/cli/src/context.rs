@@ -45,11 +45,6 @@ impl Context {
         &self.client
     }
 
-    /// How results are to be written.
-    pub(crate) const fn format(&self) -> OutputFormat {
-        self.format
-    }
-
     /// Whether results are to be written as JSON.
     pub(crate) fn wants_json(&self) -> bool {
         self.format == OutputFormat::Json
@@ -82,7 +77,7 @@ impl Context {
 
     /// Standard output.
     pub(crate) fn stdout(&self) -> Result<Output, Failure> {
-        Output::stdout(self.stdout_is_terminal)
+        Output::stdout()
     }
 
     /// Tells the user something on standard error, unless `--quiet`.

@@ -18,20 +18,14 @@ const BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Output {
     writer: BufWriter<File>,
-    is_terminal: bool,
 }
 
 impl Output {
     /// The process's standard output. The standard library's own handle would flush at every line.
-    pub(crate) fn stdout(is_terminal: bool) -> Result<Self, Failure> {
+    pub(crate) fn stdout() -> Result<Self, Failure> {
         let stdout = std::io::stdout().as_fd().try_clone_to_owned();
         let file = File::from(stdout.map_err(|error| Failure::output(&error))?);
-        Ok(Self { writer: BufWriter::with_capacity(BUFFER_BYTES, file), is_terminal })
-    }
-
-    /// Whether a person reads it.
-    pub(crate) const fn is_terminal(&self) -> bool {
-        self.is_terminal
+        Ok(Self { writer: BufWriter::with_capacity(BUFFER_BYTES, file) })
     }
 
     /// Writes bytes as they are.

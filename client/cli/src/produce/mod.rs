@@ -160,7 +160,7 @@ pub(crate) async fn run(args: ProduceArgs, context: &Context) -> Result<(), Fail
         read_all: false,
         stop: None,
     };
-    run.to_end().await
+    run.finish().await
 }
 
 /// Lines on their way into the topic.
@@ -180,7 +180,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn to_end(mut self) -> Result<(), Failure> {
+    async fn finish(mut self) -> Result<(), Failure> {
         while self.stop.is_none() && !(self.read_all && self.receipts.is_empty()) {
             self.step().await?;
         }
