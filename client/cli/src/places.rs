@@ -166,22 +166,35 @@ async fn committed(client: &Client, group: &str) -> Result<BTreeMap<TopicPartiti
 }
 
 /// The offsets in a file of JSON objects with `topic`, `partition` and `offset`: what `offsets list` and
-/// `group describe` write with `--output json`.
+/// `group describe` write with `--output json`; or where a replay's checkpoint or summary stands.
 fn from_file(path: &Path) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
     #[derive(Deserialize)]
     struct Row {
         topic: String,
         partition: i32,
+        #[serde(alias = "next")]
         offset: i64,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "no topic, partition and offset")]
+    enum Entry {
+        One(Row),
+        Many { partitions: Vec<Row> },
     }
     let failed = |error: &dyn std::fmt::Display| {
         Failure::failed(format!("cannot read offsets from {}: {error}", path.display()))
-            .with_help("it should hold what tidelog offsets list --output json writes")
+            .with_help("it should hold what tidelog offsets list --output json writes, or be a checkpoint")
     };
     let bytes = fs::read(path).map_err(|error| failed(&error))?;
     let mut offsets = BTreeMap::new();
-    for row in serde_json::Deserializer::from_slice(&bytes).into_iter::<Row>() {
-        let row = row.map_err(|error| failed(&error))?;
+    let mut rows = Vec::new();
+    for entry in serde_json::Deserializer::from_slice(&bytes).into_iter::<Entry>() {
+        match entry.map_err(|error| failed(&error))? {
+            Entry::One(row) => rows.push(row),
+            Entry::Many { partitions } => rows.extend(partitions),
+        }
+    }
+    for row in rows {
         let topic = tidelog_client::TopicName::new(&row.topic).map_err(|error| failed(&error))?;
         let partition = PartitionIndex::new(row.partition).ok_or_else(|| failed(&"a negative partition"))?;
         offsets.insert(TopicPartition { topic, partition }, row.offset);

@@ -42,6 +42,10 @@ fn offsets_are_read_from_what_other_commands_write() {
     writeln!(file, r#"{{"topic":"orders","partition":0,"offset":5,"timestamp":null}}"#).unwrap();
     writeln!(file, r#"{{"topic":"orders","partition":1,"offset":7}}"#).unwrap();
     assert_eq!(from_file(file.path()).unwrap(), BTreeMap::from([(id(0), 5), (id(1), 7)]));
+    let marks =
+        r#"{"version":1,"partitions":[{"topic":"orders","partition":2,"start":1,"next":9,"end":20}]}"#;
+    writeln!(file, "{marks}").unwrap();
+    assert_eq!(from_file(file.path()).unwrap(), BTreeMap::from([(id(0), 5), (id(1), 7), (id(2), 9)]));
 }
 
 #[test]

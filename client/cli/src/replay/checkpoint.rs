@@ -1,12 +1,13 @@
 //! How far a replay has come, in a file: what `--resume` goes on from, and what `file:PATH` names as a position.
 //!
 //! **Invariants:** the file is replaced as a whole and is durable when [`Checkpoint::save`] returns: a crash
-//! leaves the old one or the new one. It covers only what the sink has confirmed. It is used only for the
+//! leaves the old one or the new one. While a run goes on with it, no other can. It covers only what the sink has confirmed. It is used only for the
 //! replay that wrote it: same arguments, same topics (by id, so not ones created again under the same name).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,12 @@ pub(crate) enum CheckpointError {
         /// Its format.
         version: u64,
     },
+    /// Another run goes on with it.
+    #[error("another run of the replay is using {path}")]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
     /// It belongs to another replay.
     #[error("the checkpoint belongs to another replay: {}", differences.join("; "))]
     Other {
@@ -138,14 +145,34 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Replaces the file; durable when it returns.
+    /// Replaces the file; durable when it returns. The file that comes back is locked as long as it is open.
     ///
     /// # Errors
     /// When the file or its directory cannot be written. The old checkpoint is still there then.
-    pub(crate) fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+    pub(crate) fn save(&self, path: &Path) -> Result<File, CheckpointError> {
         let failed = |error| CheckpointError::Io { path: path.to_owned(), error };
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
         replace(path, &bytes).map_err(failed)
+    }
+
+    /// Keeps other runs from going on with the same checkpoint, as long as the file is open.
+    ///
+    /// # Errors
+    /// `Busy` when another run does.
+    pub(crate) fn lock(path: &Path) -> Result<File, CheckpointError> {
+        let failed = |error| CheckpointError::Io { path: path.to_owned(), error };
+        let busy = || CheckpointError::Busy { path: path.to_owned() };
+        let file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => CheckpointError::Missing { path: path.to_owned() },
+            _ => failed(error),
+        })?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => busy(),
+            TryLockError::Error(error) => failed(error),
+        })?;
+        // Whoever held it has put a new file in its place meanwhile, or taken it away.
+        let (here, there) = (file.metadata().map_err(failed)?, fs::metadata(path).map_err(|_| busy())?);
+        if (here.dev(), here.ino()) == (there.dev(), there.ino()) { Ok(file) } else { Err(busy()) }
     }
 
     /// Whether it is of a replay with these arguments and topics.
@@ -214,15 +241,17 @@ fn shown(values: Option<&Vec<String>>) -> String {
 }
 
 /// Writes beside the file, makes that durable, and puts it in the file's place.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".tmp");
     let mut file = File::create(&beside)?;
+    file.try_lock()?;
     file.write_all(bytes)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    sync_directory_of(path)
+    sync_directory_of(path)?;
+    Ok(file)
 }
 
 /// Makes the names in a file's directory durable.

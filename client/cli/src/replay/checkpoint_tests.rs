@@ -61,6 +61,25 @@ fn a_save_that_fails_leaves_the_old_one() {
 }
 
 #[test]
+fn one_run_at_a_time_goes_on_with_a_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("point");
+    let saved = checkpoint(&[]);
+    let first = saved.save(&path).unwrap();
+    assert!(matches!(Checkpoint::lock(&path), Err(CheckpointError::Busy { .. })));
+    // The next one takes its place before it is let go.
+    let second = saved.save(&path).unwrap();
+    drop(first);
+    assert!(matches!(Checkpoint::lock(&path), Err(CheckpointError::Busy { .. })));
+    drop(second);
+    let third = Checkpoint::lock(&path).unwrap();
+    assert!(matches!(Checkpoint::lock(&path), Err(CheckpointError::Busy { .. })));
+    // Its owner can still save.
+    drop((saved.save(&path).unwrap(), third));
+    drop(Checkpoint::lock(&path).unwrap());
+}
+
+#[test]
 fn what_differs_is_named() {
     let saved = checkpoint(&[]);
     saved.check(&saved.arguments, &saved.topics).unwrap();

@@ -1,14 +1,14 @@
 //! One call of `tidelog replay`: from the flags to the summary.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Zoned;
 use tidelog_client::admin::{PartitionDescription, TopicDescription};
-use tidelog_client::{Client, Position, Timestamp, TopicPartition};
+use tidelog_client::{Client, Offset, Position, Timestamp, TopicPartition};
 
 use super::args::{PartitionBy, ReplayArgs, Target};
 use super::checkpoint::{self, Checkpoint, CheckpointError, SinkMark};
@@ -30,7 +30,7 @@ use crate::values::counted;
 pub(crate) async fn run(args: ReplayArgs, context: &Context) -> Result<(), Failure> {
     args.check()?;
     let filter = Filter::new(&args.filter_spec()).map_err(|error| Failure::usage(error.to_string()))?;
-    let job = Job::prepare(&args, context).await?;
+    let mut job = Job::prepare(&args, context).await?;
     for moved in &job.plan.moved {
         if args.range.strict {
             return Err(Failure::new(Exit::NotFound, moved.to_string()));
@@ -63,6 +63,10 @@ struct Job<'a> {
     replay_id: String,
     /// Where an earlier run has come.
     previous: Option<Checkpoint>,
+    /// Keeps other runs off that checkpoint.
+    lock: Option<File>,
+    /// The oldest offset that each partition keeps.
+    log_starts: BTreeMap<TopicPartition, Offset>,
 }
 
 impl<'a> Job<'a> {
@@ -85,7 +89,7 @@ impl<'a> Job<'a> {
         }
         let ids = sources.iter().chain(&target).map(|topic| (topic.name.to_string(), topic.id.clone()));
         let topics: BTreeMap<_, _> = ids.collect();
-        let previous = previous(args, &topics)?;
+        let (previous, lock) = previous(args, &topics)?.unzip();
         let mut plan = Plan::default();
         match &previous {
             Some(previous) => plan.ranges = planned(previous)?,
@@ -95,7 +99,7 @@ impl<'a> Job<'a> {
                     let ids = places::partitions(topic, named)?;
                     let from = places::find(context.client(), topic, &ids, &from).await?;
                     let until = places::find(context.client(), topic, &ids, &until).await?;
-                    plan.add(&from, &until, &sizes(topic));
+                    plan.add(&from, &until, &partitions(topic, |partition| partition.size_bytes).collect());
                 }
             }
         }
@@ -103,7 +107,8 @@ impl<'a> Job<'a> {
             look_up_times(context.client(), &mut plan).await;
         }
         let replay_id = previous.as_ref().map_or_else(new_id, |previous| previous.replay_id.clone());
-        Ok(Self { args, context, plan, target, topics, replay_id, previous })
+        let log_starts = sources.iter().flat_map(|source| partitions(source, |p| p.log_start)).collect();
+        Ok(Self { args, context, plan, target, topics, replay_id, previous, lock, log_starts })
     }
 
     /// What is read and where it goes.
@@ -128,7 +133,18 @@ impl<'a> Job<'a> {
         let resumed = self.previous.as_ref().and_then(|previous| previous.shares().ok());
         let shares = resumed.unwrap_or_else(|| self.plan.ranges.iter().map(fresh).collect());
         let range = &self.args.range;
-        Ledger::new(shares, Limits { total: range.limit, per_partition: range.per_partition })
+        let limits = Limits { total: range.limit, per_partition: range.per_partition };
+        let mut ledger = Ledger::new(shares, limits);
+        // What retention has taken since the replay was interrupted cannot be had any more.
+        for (id, next, _) in ledger.left() {
+            let log_start = self.log_starts.get(&id).copied().unwrap_or(next);
+            if let Some(slot) = ledger.slot(&id).filter(|_| log_start > next) {
+                self.context
+                    .note(format_args!("note: {id}: {next}..{log_start} were deleted before they were read"));
+                ledger.reach(slot, log_start);
+            }
+        }
+        ledger
     }
 
     async fn show_plan(&self, filter: Filter) -> Result<(), Failure> {
@@ -141,7 +157,21 @@ impl<'a> Job<'a> {
             scanned: None,
         };
         if self.args.run.scan {
-            let mut run = self.start(filter, Sink::Nothing, None, Pace::new(None, None, None)).await?;
+            let interrupt = Interrupt::install()?;
+            let ledger = self.ledger();
+            let source = self.open_source(&ledger, &filter).await?;
+            let timing = Timing::start(Pace::new(None, None, None));
+            let progress = self.progress(&ledger);
+            let mut run = Run {
+                source,
+                filter,
+                sink: Sink::Nothing,
+                ledger,
+                keeper: None,
+                interrupt,
+                progress,
+                timing,
+            };
             if run.run().await? == Ended::Interrupted {
                 return Err(Failure::interrupted("the scan was interrupted"));
             }
@@ -156,13 +186,18 @@ impl<'a> Job<'a> {
         output.flush()
     }
 
-    async fn replay(&self, filter: Filter) -> Result<(), Failure> {
+    async fn replay(&mut self, filter: Filter) -> Result<(), Failure> {
+        let interrupt = Interrupt::install()?;
+        let ledger = self.ledger();
+        let source = self.open_source(&ledger, &filter).await?;
         let sink = self.open_sink().await?;
         let path = self.args.checkpoint_path();
-        let keeper = path.as_ref().map(|path| Keeper::new(path.clone(), self.checkpoint_head()));
+        let (head, lock) = (self.checkpoint_head(), self.lock.take());
+        let keeper = path.as_ref().map(|path| Keeper::new(path.clone(), head, lock));
         let pace = &self.args.pace;
-        let pace = Pace::new(pace.rate, pace.speed.0, pace.max_gap);
-        let mut run = self.start(filter, sink, keeper, pace).await?;
+        let timing = Timing::start(Pace::new(pace.rate, pace.speed.0, pace.max_gap));
+        let progress = self.progress(&ledger);
+        let mut run = Run { source, filter, sink, ledger, keeper, interrupt, progress, timing };
         let ended = match run.run().await {
             Ok(ended) => ended,
             Err(failure) => {
@@ -188,25 +223,17 @@ impl<'a> Job<'a> {
         self.summarize("complete", &run.ledger, elapsed)
     }
 
-    async fn start(
-        &self,
-        filter: Filter,
-        sink: Sink,
-        keeper: Option<Keeper>,
-        pace: Pace,
-    ) -> Result<Run, Failure> {
-        let interrupt = Interrupt::install()?;
-        let ledger = self.ledger();
-        let by_time = self.args.pace.merge || !pace.is_unbounded() && self.args.pace.speed.0.is_some();
+    async fn open_source(&self, ledger: &Ledger, filter: &Filter) -> Result<Source, Failure> {
+        let by_time = self.args.pace.merge || self.args.pace.speed.0.is_some();
         let order = if by_time { Order::ByTime } else { Order::AsTheyCome };
-        let source = Source::open(self.context.client(), &ledger.left(), filter.pushed(), order).await?;
+        Source::open(self.context.client(), &ledger.left(), filter.pushed(), order).await
+    }
+
+    fn progress(&self, ledger: &Ledger) -> Progress {
         let data_on_terminal =
             matches!(self.args.target(), Target::Stdout) && self.context.stdout_is_terminal();
         let topics = self.args.topics.join(",");
-        let progress =
-            Progress::new(self.args.run.progress, self.context, &topics, &ledger, data_on_terminal);
-        let timing = Timing::start(pace);
-        Ok(Run { source, filter, sink, ledger, keeper, interrupt, progress, timing })
+        Progress::new(self.args.run.progress, self.context, &topics, ledger, data_on_terminal)
     }
 
     async fn open_sink(&self) -> Result<Sink, Failure> {
@@ -300,12 +327,16 @@ fn check_partitions(
 }
 
 /// The checkpoint to go on from. Without `--resume` there must be none of an unfinished replay.
-fn previous(args: &ReplayArgs, topics: &BTreeMap<String, String>) -> Result<Option<Checkpoint>, Failure> {
+fn previous(
+    args: &ReplayArgs,
+    topics: &BTreeMap<String, String>,
+) -> Result<Option<(Checkpoint, File)>, Failure> {
     let Some(path) = args.checkpoint_path() else { return Ok(None) };
     if args.run.resume {
+        let lock = Checkpoint::lock(&path)?;
         let previous = Checkpoint::load(&path)?;
         previous.check(&args.arguments(), topics)?;
-        return Ok(Some(previous));
+        return Ok(Some((previous, lock)));
     }
     if args.run.dry_run {
         return Ok(None);
@@ -322,11 +353,11 @@ fn previous(args: &ReplayArgs, topics: &BTreeMap<String, String>) -> Result<Opti
     }
 }
 
-/// The ranges of a replay that was begun before.
+/// What is left of a replay that was begun before.
 fn planned(previous: &Checkpoint) -> Result<Vec<Range>, Failure> {
     let range = |share: Share| Range {
         id: share.id,
-        start: share.start,
+        start: share.next,
         end: share.end,
         first_timestamp: None,
         last_timestamp: None,
@@ -336,12 +367,13 @@ fn planned(previous: &Checkpoint) -> Result<Vec<Range>, Failure> {
     Ok(shares.into_iter().map(range).collect())
 }
 
-fn sizes(topic: &TopicDescription) -> BTreeMap<TopicPartition, u64> {
-    let size = |partition: &PartitionDescription| {
-        let id = TopicPartition { topic: topic.name.clone(), partition: partition.partition };
-        (id, partition.size_bytes)
-    };
-    topic.partitions.iter().map(size).collect()
+/// Something about each partition of a topic.
+fn partitions<T>(
+    topic: &TopicDescription,
+    of: impl Fn(&PartitionDescription) -> T,
+) -> impl Iterator<Item = (TopicPartition, T)> {
+    let id = |partition| TopicPartition { topic: topic.name.clone(), partition };
+    topic.partitions.iter().map(move |partition| (id(partition.partition), of(partition)))
 }
 
 /// The first and last timestamps of the ranges. They are for people: without them the plan is still right.
@@ -349,7 +381,7 @@ async fn look_up_times(client: &Client, plan: &mut Plan) {
     let mut filled: Vec<&mut Range> =
         plan.ranges.iter_mut().filter(|range| range.records_max() > 0).collect();
     let ends = filled.iter().flat_map(|range| {
-        let last = tidelog_client::Offset::new(range.end.get() - 1).unwrap_or(range.start);
+        let last = Offset::new(range.end.get() - 1).unwrap_or(range.start);
         [(range.id.clone(), Position::Offset(range.start)), (range.id.clone(), Position::Offset(last))]
     });
     let ends: Vec<_> = ends.collect();

@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** however the loop ends, what the sink confirmed by then is in the checkpoint, and nothing else.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -267,12 +268,14 @@ pub(super) struct Keeper {
     /// What stays the same.
     head: Checkpoint,
     saved: Option<Checkpoint>,
+    /// Keeps other runs off.
+    lock: Option<File>,
 }
 
 impl Keeper {
-    /// Keeps checkpoints like `head` at `path`.
-    pub(super) const fn new(path: PathBuf, head: Checkpoint) -> Self {
-        Self { path, head, saved: None }
+    /// Keeps checkpoints like `head` at `path`; `lock` is that of the one there now.
+    pub(super) const fn new(path: PathBuf, head: Checkpoint, lock: Option<File>) -> Self {
+        Self { path, head, saved: None, lock }
     }
 
     /// Saves how far the replay has come, if anything was done since the last time.
@@ -288,7 +291,8 @@ impl Keeper {
         checkpoint.saved_at = format!("{:.3}", jiff::Timestamp::now());
         let path = self.path.clone();
         let saved = tokio::task::spawn_blocking(move || checkpoint.save(&path)).await;
-        saved.map_err(|_| Failure::failed("saving the checkpoint was cut off"))?.map_err(Failure::from)
+        self.lock = Some(saved.map_err(|_| Failure::failed("saving the checkpoint was cut off"))??);
+        Ok(())
     }
 }
 
@@ -296,6 +300,7 @@ impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Self {
         let (exit, help) = match &error {
             CheckpointError::Missing { .. } => (Exit::NotFound, "leave --resume away to start anew"),
+            CheckpointError::Busy { .. } => (Exit::Conflict, "wait for its end, or end it with Ctrl-C"),
             CheckpointError::Io { .. } => (Exit::Failed, "name another place with --checkpoint"),
             CheckpointError::Broken { .. } | CheckpointError::Version { .. } => {
                 (Exit::Conflict, "name another file with --checkpoint")
