@@ -22,7 +22,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// The broker, a client, and a directory to work in.
 pub(crate) struct Bench {
     home: TempDir,
-    broker: BrokerProcess,
+    /// Always there, but for the moment in which it is restarted.
+    broker: Option<BrokerProcess>,
+    url: String,
     runtime: Runtime,
     client: Client,
 }
@@ -78,7 +80,13 @@ impl Bench {
         let broker = BrokerCommand::new(home.path().join("data")).unwrap().start().unwrap();
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(Client::connect(&broker.url())).unwrap();
-        Self { home, broker, runtime, client }
+        Self { home, url: broker.url(), broker: Some(broker), runtime, client }
+    }
+
+    /// Kills the broker with -9 and starts it again on the same data and address.
+    pub(crate) fn restart_broker(&mut self) {
+        let command = self.broker.take().unwrap().kill9().unwrap();
+        self.broker = Some(command.start().unwrap());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -119,7 +127,7 @@ impl Bench {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binaries::cli().unwrap());
-        command.args(["--broker", &self.broker.url()]).args(words).current_dir(self.home.path());
+        command.args(["--broker", &self.url]).args(words).current_dir(self.home.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

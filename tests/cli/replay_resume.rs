@@ -182,3 +182,73 @@ fn a_checkpoint_of_ones_own_is_kept_and_says_that_all_was_done() {
     // A new replay may take its place.
     assert_eq!(bench.tidelog(&words).ok().stdout.lines().count(), EVENTS);
 }
+
+#[test]
+fn a_replay_outlives_its_broker() {
+    let mut bench = shop();
+    let words = ["replay", "orders", "--out", "parts", "--format", r"%p/%o\n", "--rate", RATE];
+    let child = bench.start(&words);
+    bench.wait("the file grows", |bench| size(bench, "parts") > 0);
+    bench.restart_broker();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let parts = bench.read("parts");
+    let unique: BTreeSet<&str> = parts.lines().collect();
+    assert_eq!((parts.lines().count(), unique.len()), (EVENTS, EVENTS));
+}
+
+#[test]
+fn two_runs_never_go_on_with_one_checkpoint() {
+    let bench = shop();
+    bench.create("copy", 1);
+    let words = ["replay", "orders", "--into", "copy", "--yes", "--rate", RATE];
+    let child = bench.start(&words);
+    bench.wait("a checkpoint is there", |bench| size(bench, "orders-into-copy.checkpoint") > 0);
+    let resume = [&words[..], &["--resume"]].concat();
+    bench.tidelog(&resume).failed(6, &["another run of the replay is using orders-into-copy.checkpoint"]);
+    end_with(child, Signal::INT).failed(130, &[]);
+    bench.tidelog(&["replay", "orders", "--into", "copy", "--yes", "--resume"]).ok();
+    assert_eq!(origins(&bench, "copy").len(), EVENTS);
+}
+
+#[test]
+fn records_deleted_while_a_replay_was_interrupted_are_told_and_passed_over() {
+    let bench = Bench::new();
+    bench.create("orders", 1);
+    bench.produce((0..EVENTS).map(|number| Record::new("orders").value(format!("event {number}"))));
+    let words = ["replay", "orders", "--out", "parts", "--output", "json"];
+    let child = bench.start(&[&words[..], &["--rate", RATE]].concat());
+    bench.wait("the file grows", |bench| size(bench, "parts") > 0);
+    let written = end_with(child, Signal::INT).failed(130, &[]).json()["written"].as_u64().unwrap();
+    let kept = EVENTS as u64 - 5;
+    bench.tidelog(&["topic", "delete-records", "orders", "--before", &kept.to_string(), "--yes"]).ok();
+    let done = bench.tidelog(&[&words[..], &["--resume"]].concat()).ok();
+    assert!(done.stderr.contains(&format!("orders-0: {written}..{kept} were deleted")), "{done:?}");
+    let summary = done.json();
+    assert_eq!((&summary["written"], &summary["read"]), (&(written + 5).into(), &EVENTS.into()));
+    assert_eq!(bench.read("parts").lines().count() as u64, written + 5);
+}
+
+#[test]
+fn a_later_replay_goes_on_where_the_checkpoint_of_an_earlier_one_stands() {
+    let bench = shop();
+    let replay = |from: &str| {
+        let words = ["replay", "orders", "--from", from, "--checkpoint", "point", "--format", r"%v\n"];
+        bench.tidelog(&words).ok().stdout
+    };
+    assert_eq!(replay("start").lines().count(), EVENTS);
+    bench.produce([Record::new("orders").value("late")]);
+    assert_eq!(replay("file:point"), "late\n");
+    assert_eq!(replay("file:point"), "");
+}
+
+#[test]
+fn the_plan_of_a_resumed_replay_is_what_is_left() {
+    let bench = shop();
+    let words = ["replay", "orders", "--out", "parts", "--output", "json"];
+    let child = bench.start(&[&words[..], &["--rate", RATE]].concat());
+    bench.wait("the file grows", |bench| size(bench, "parts") > 0);
+    let summary = end_with(child, Signal::INT).failed(130, &[]).json();
+    let plan = bench.tidelog(&[&words[..], &["--resume", "--dry-run"]].concat()).ok().json();
+    assert_eq!(plan["records_max"], EVENTS as u64 - summary["written"].as_u64().unwrap());
+}
