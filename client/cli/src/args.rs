@@ -33,6 +33,7 @@ pub(crate) struct Global {
         visible_alias = "server",
         value_name = "URL",
         env = "TIDELOG_BROKER",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:9640",
         global = true
     )]
