@@ -7,7 +7,7 @@
 //! +100                    100 after the oldest record
 //! -100                    the last 100 records of each partition
 //! @TIME or TIME           the first record at or after this time
-//! -1h30m or 1h30m ago     the same, so long before now
+//! -1h30m, -7d, 1h30m ago  the same, so long before now
 //! group:NAME              where the group has committed
 //! file:PATH               where a checkpoint stands
 //! 0=120,3=@2026-11-23     one place for each partition named
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::civil::{Date, Time};
-use jiff::{SignedDuration, Timestamp, Unit, Zoned};
+use jiff::{Span, Timestamp, Unit, Zoned};
 use thiserror::Error;
 
 /// One place in a partition.
@@ -150,10 +150,10 @@ fn place(text: &str, now: &Zoned) -> Result<Place, PositionError> {
         .ok_or_else(|| PositionError::Unknown { text: text.to_owned() })
 }
 
-/// The time so long before `now`, in milliseconds.
+/// The time so long before `now`, in milliseconds. A day is one of the calendar, as long as it was there.
 pub(crate) fn before(duration: &str, now: &Zoned) -> Option<i64> {
-    let duration = duration.trim().parse::<SignedDuration>().ok().filter(|d| !d.is_negative())?;
-    now.timestamp().checked_sub(duration).ok().map(Timestamp::as_millisecond)
+    let duration = duration.trim().parse::<Span>().ok().filter(|span| !span.is_negative())?;
+    now.checked_sub(duration).ok().map(|then| then.timestamp().as_millisecond())
 }
 
 fn digits(text: &str) -> Option<&str> {
