@@ -14,7 +14,7 @@ use crate::envelope;
 
 /// How often a line is written.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-const BAR: &str = "{prefix} {wide_bar} {percent}%  {human_pos}/{human_len}  {per_sec}  {msg}  ETA {eta}";
+const BAR: &str = "{prefix} {bar:20} {percent}%  {human_pos}/{human_len}  ETA {eta}  {msg}";
 
 /// Shows how far a replay has come.
 pub(super) struct Progress {
@@ -73,8 +73,9 @@ impl Progress {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
                 let counts = ledger.total();
-                bar.set_message(told(counts, at.as_deref()));
                 bar.set_position(counts.read);
+                let told = told(counts, at.as_deref());
+                bar.set_message(format!("{:.0}/s  {told}", bar.per_sec()));
             }
             Shown::Lines { name, started, next, before } => {
                 let now = Instant::now();

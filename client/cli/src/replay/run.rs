@@ -108,12 +108,15 @@ impl Run {
             Err(failure) => {
                 // The first failure is the one to tell; what cannot be confirmed or saved now is done again
                 // by the next run.
-                drop(self.make_sure(Confirm::All, false).await);
+                drop(self.make_sure(Confirm::Soon, false).await);
                 self.progress.finish();
                 return Err(failure);
             }
         };
-        let made_sure = self.make_sure(Confirm::All, ended == Ended::Complete).await;
+        let made_sure = match ended {
+            Ended::Complete => self.make_sure(Confirm::All, true).await,
+            Ended::Interrupted => self.make_sure(Confirm::Soon, false).await,
+        };
         self.progress.finish();
         made_sure.map(|()| ended)
     }

@@ -29,8 +29,10 @@ pub(super) enum Sink {
 /// How long to wait for confirmations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Confirm {
-    /// Take what can be had soon.
+    /// Take what is there.
     Ready,
+    /// Wait for everything, but not long: the user wants the replay to end, or something has failed.
+    Soon,
     /// Wait for everything.
     All,
 }

@@ -15,6 +15,7 @@ use tidelog_client::{
     SendError, TopicName, TopicPartition,
 };
 
+use super::Confirm;
 use crate::failure::{Exit, Failure};
 use crate::replay::args::{PartitionBy, Timestamps};
 use crate::replay::checkpoint::SinkMark;
@@ -89,7 +90,8 @@ impl TopicSink {
         already: Written,
     ) -> Result<Self, Failure> {
         Ok(Self {
-            producer: client.producer().build()?,
+            // A broker that is restarted is waited for, as the reader does.
+            producer: client.producer().breaker(None).build()?,
             topic: target.name.clone(),
             partitions: i32::try_from(target.partitions.len()).unwrap_or(i32::MAX).max(1),
             partition_by: ways.partition_by,
@@ -164,18 +166,23 @@ impl TopicSink {
     pub(in crate::replay) async fn confirm(
         &mut self,
         ledger: &mut Ledger,
-        how: super::Confirm,
+        how: Confirm,
     ) -> Result<(), Failure> {
         if self.failed {
             return Ok(());
         }
-        if how == super::Confirm::All {
-            let settled = tokio::time::timeout(CLOSE_DEADLINE, self.settle_all(ledger)).await;
-            return settled.unwrap_or_else(|_| {
-                let count = self.outstanding.len();
-                let message = format!("{count} records were not acknowledged within {CLOSE_DEADLINE:?}");
-                Err(Failure::new(Exit::Unreachable, message))
-            });
+        match how {
+            // The producer gives up by itself when it has tried for long enough.
+            Confirm::All => return self.settle_all(ledger).await,
+            Confirm::Soon => {
+                let settled = tokio::time::timeout(CLOSE_DEADLINE, self.settle_all(ledger)).await;
+                return settled.unwrap_or_else(|_| {
+                    let count = self.outstanding.len();
+                    let message = format!("{count} records were not acknowledged within {CLOSE_DEADLINE:?}");
+                    Err(Failure::new(Exit::Unreachable, message))
+                });
+            }
+            Confirm::Ready => {}
         }
         while let Some(first) = self.outstanding.front_mut() {
             let outcome = match &mut first.receipt {
