@@ -198,6 +198,21 @@ fn a_replay_outlives_its_broker() {
 }
 
 #[test]
+fn a_replay_into_a_topic_outlives_its_broker() {
+    let mut bench = shop();
+    bench.create("copy", 4);
+    let child = bench.start(&["replay", "orders", "--into", "copy", "--yes", "--rate", RATE]);
+    bench.wait("the topic fills", |bench| !bench.records("copy").is_empty());
+    bench.restart_broker();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // A batch whose answer was lost is sent again; none is left out.
+    let copies = bench.records("copy").into_values().flatten();
+    let values: BTreeSet<_> = copies.map(|record| record.value.unwrap()).collect();
+    assert_eq!(values.len(), EVENTS);
+}
+
+#[test]
 fn two_runs_never_go_on_with_one_checkpoint() {
     let bench = shop();
     bench.create("copy", 1);
