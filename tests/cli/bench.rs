@@ -125,7 +125,7 @@ impl Bench {
         partitions
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binaries::cli().unwrap());
         command.args(["--broker", &self.url]).args(words).current_dir(self.home.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

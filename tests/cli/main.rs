@@ -8,5 +8,7 @@
 )]
 
 mod bench;
+mod manage;
+mod records;
 mod replay;
 mod replay_resume;

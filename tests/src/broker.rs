@@ -5,15 +5,16 @@
 //! the restarted broker finds its port taken.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value as Json;
 
 use crate::binaries;
@@ -150,15 +151,32 @@ impl BrokerCommand {
 /// When it does not end in time; it is killed then.
 pub fn run_to_end(command: &mut Command) -> Result<Output> {
     let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+    // A program whose pipes are full does not end.
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let ended = wait_until(&format!("{command:?} ends"), READY_DEADLINE, || Ok(child.try_wait()?.is_some()));
     if ended.is_err() {
         child.kill()?;
     }
-    let output = child.wait_with_output()?;
+    let status = child.wait()?;
+    let read = |pipe: JoinHandle<io::Result<Vec<u8>>>| -> Result<Vec<u8>> {
+        Ok(pipe.join().map_err(|_| anyhow!("the reader of a pipe panicked"))??)
+    };
+    let output = Output { status, stdout: read(stdout)?, stderr: read(stderr)? };
     match ended {
         Ok(_) => Ok(output),
         Err(error) => Err(error.context(String::from_utf8_lossy(&output.stderr).into_owned())),
     }
+}
+
+/// Reads a pipe to its end on a thread of its own.
+fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<io::Result<Vec<u8>>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    })
 }
 
 /// A running broker; killed when dropped.

@@ -127,7 +127,7 @@ async fn describe(group: &str, context: &Context) -> Result<(), Failure> {
     output.flush()
 }
 
-/// The ends of the partitions that still exist: a group outlives the topics it has read.
+/// The ends of the partitions that still exist: a topic may be deleted while this looks.
 async fn where_they_end(
     client: &Client,
     offsets: &[GroupOffset],
