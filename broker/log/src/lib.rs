@@ -16,6 +16,8 @@ mod engine;
 mod error;
 mod local;
 mod os_disk;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim_disk;
 
 pub use config::{CleanupPolicy, FlushPolicy, LogConfig};
 pub use engine::{
