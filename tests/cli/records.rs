@@ -45,6 +45,7 @@ fn lines_become_records_and_records_lines() {
     assert_eq!(read.stderr, "50000 records\n");
     let part = bench.tidelog(&["consume", "orders", "--from", "10", "--until", "12", "-f", r"%o %v\n"]).ok();
     assert_eq!(part.stdout, "10 line 10\n11 line 11\n");
+    assert_eq!(bench.tidelog(&["consume", "orders", "--from", "12", "--until", "10"]).ok().stdout, "");
     assert_eq!(bench.tidelog(&["consume", "orders", "-n", "0"]).ok().stdout, "");
 }
 
@@ -138,6 +139,22 @@ fn a_full_disk_under_the_output_is_told() {
     assert!(stderr.contains("standard output"), "{stderr}");
     // What nobody has seen is not committed.
     assert_eq!(bench.tidelog(&words).ok().stdout, "x\n");
+}
+
+#[test]
+fn a_producer_stores_every_line_although_nobody_reads_what_it_tells() {
+    let bench = Bench::new();
+    bench.create("orders", 1);
+    let lines: String = (0..50_000).map(|number| format!("{number}\n")).collect();
+    fs::write(bench.path("input"), lines).unwrap();
+    let mut command = bench.command(&["produce", "orders", "-o", "json"]);
+    let mut child = command.stdin(File::open(bench.path("input")).unwrap()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.starts_with("50000 records stored"), "{stderr}");
+    assert_eq!(bench.records("orders")[&0].len(), 50_000);
 }
 
 #[test]

@@ -156,7 +156,7 @@ pub(crate) async fn run(args: ProduceArgs, context: &Context) -> Result<(), Fail
         interrupt,
         receipts: VecDeque::new(),
         report: Report::new(),
-        output: context.stdout()?,
+        output: if context.wants_json() { Some(context.stdout()?) } else { None },
         read_all: false,
         stop: None,
     };
@@ -173,7 +173,8 @@ struct Run<'a> {
     /// Records under way, in the order of their lines.
     receipts: VecDeque<(u64, Receipt)>,
     report: Report,
-    output: Output,
+    /// Where stored records are told, as long as somebody reads it.
+    output: Option<Output>,
     read_all: bool,
     /// Why no more lines are read, when that is not their end.
     stop: Option<Ending>,
@@ -182,22 +183,22 @@ struct Run<'a> {
 impl Run<'_> {
     async fn finish(mut self) -> Result<(), Failure> {
         while self.stop.is_none() && !(self.read_all && self.receipts.is_empty()) {
-            self.step().await?;
+            self.step().await;
         }
         if self.stop.is_some() {
-            self.close().await?;
+            self.close().await;
         }
-        self.output.flush()?;
+        self.tell(Output::flush);
         self.report.end(self.context, self.parser.topic(), self.stop.unwrap_or(Ending::AllTried))
     }
 
     /// Whatever comes first: the user's end, a record's end, more lines.
-    async fn step(&mut self) -> Result<(), Failure> {
+    async fn step(&mut self) {
         let has_room = !self.read_all && self.receipts.len() < RECEIPTS_MAX;
         tokio::select! {
             biased;
             () = self.interrupt.raised() => self.stop = Some(Ending::Interrupted),
-            (line, result) = Front(&mut self.receipts) => self.settle(line, result)?,
+            (line, result) = Front(&mut self.receipts) => self.settle(line, result),
             chunk = self.lines.next(), if has_room => match chunk {
                 None => self.read_all = true,
                 Some(Chunk::Lines(lines)) => self.send(lines).await,
@@ -207,7 +208,6 @@ impl Run<'_> {
                 }
             },
         }
-        Ok(())
     }
 
     async fn send(&mut self, lines: Vec<Line>) {
@@ -240,18 +240,25 @@ impl Run<'_> {
         }
     }
 
-    fn settle(&mut self, line: u64, result: Result<RecordMetadata, SendError>) -> Result<(), Failure> {
+    fn settle(&mut self, line: u64, result: Result<RecordMetadata, SendError>) {
         match result {
             Ok(stored) => {
                 self.report.stored();
-                if self.context.wants_json() {
-                    self.output.json(&to_json(&stored))?;
-                }
+                self.tell(|output| output.json(&to_json(&stored)));
             }
             Err(error) => self.failed(line, &error),
         }
-        // What waits for its reader should not wait for the next record.
-        if self.receipts.is_empty() { self.output.flush() } else { Ok(()) }
+        if self.receipts.is_empty() {
+            // What waits for its reader should not wait for the next record.
+            self.tell(Output::flush);
+        }
+    }
+
+    /// Writes to standard output. When that fails, the records are stored all the same, and nothing more is told.
+    fn tell(&mut self, write: impl FnOnce(&mut Output) -> Result<(), Failure>) {
+        let Some(Err(failure)) = self.output.as_mut().map(write) else { return };
+        self.output = None;
+        self.report.output_failed(failure);
     }
 
     fn failed(&mut self, line: u64, error: &SendError) {
@@ -262,14 +269,13 @@ impl Run<'_> {
     }
 
     /// Brings the records under way to an end.
-    async fn close(&mut self) -> Result<(), Failure> {
+    async fn close(&mut self) {
         // Each receipt tells its own story.
         drop(self.producer.close(CLOSE_TIMEOUT).await);
         while !self.receipts.is_empty() {
             let (line, result) = Front(&mut self.receipts).await;
-            self.settle(line, result)?;
+            self.settle(line, result);
         }
-        Ok(())
     }
 }
 

@@ -61,6 +61,14 @@ impl Report {
         self.first.get_or_insert(failure);
     }
 
+    /// Stored records can no longer be told. A reader that went away has seen enough.
+    pub(super) fn output_failed(&mut self, failure: Failure) {
+        if failure.exit() != Exit::OutputClosed {
+            warn(&failure);
+            self.first.get_or_insert(failure);
+        }
+    }
+
     fn name(&mut self, failure: Failure) {
         if self.refused + self.unknown <= NAMED_MAX {
             warn(&failure);
