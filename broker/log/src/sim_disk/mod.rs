@@ -196,17 +196,9 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        let fault = state.begin(CallKind::SyncDir)?;
+        let mut state = self.call(CallKind::SyncDir)?;
         let inode = state.find(dir)?;
-        match fault {
-            None => state.names_mut(inode)?.sync(),
-            Some(fault) => {
-                let mut rng = state.fork_rng();
-                state.names_mut(inode)?.fail_sync(&mut rng);
-                return Err(fault.error());
-            }
-        }
+        state.names_mut(inode)?.sync();
         Ok(())
     }
 

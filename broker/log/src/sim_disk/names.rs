@@ -2,6 +2,8 @@
 //!
 //! A power cut keeps any of the changes that no sync of the directory has covered: sometimes those up to some
 //! moment, as a journal does, and sometimes any of them. A rename is one change: the old name or the new one.
+//! A failed sync leaves all of them as uncertain as before, and a later one that succeeds covers them: a file
+//! system that cannot write its journal stops instead of forgetting.
 
 use std::collections::BTreeMap;
 
@@ -76,12 +78,6 @@ impl Names {
         for change in self.pending.drain(..) {
             change.apply(&mut self.device);
         }
-    }
-
-    /// Some of the changes get to the device, and none of them is pending any more.
-    pub(super) fn fail_sync(&mut self, rng: &mut SimRng) {
-        self.device = self.cut(rng);
-        self.pending.clear();
     }
 
     /// What a power cut leaves of the directory.
