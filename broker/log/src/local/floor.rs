@@ -90,17 +90,40 @@ impl FloorTable {
 
     /// Remembers what a sync has made durable.
     pub(super) fn record(&self, id: PartitionId, floor: Floor) -> Result<(), StorageError> {
-        let (number, sequence) = {
+        let slot = {
             let mut slots = self.lock();
             let (number, sequence) = match slots.used.get(&id) {
                 Some(slot) => (slot.number, slot.sequence.saturating_add(1)),
                 None => (slots.take_free(), 1),
             };
-            slots.used.insert(id, Slot { number, sequence, floor });
-            (number, sequence)
+            let slot = Slot { number, sequence, floor };
+            slots.used.insert(id, slot);
+            slot
         };
-        let place = number * SLOT_BYTES + (sequence % 2) * file::wide(ENTRY_BYTES);
-        let entry = encode(id, sequence, floor);
+        self.write(id, slot)
+    }
+
+    /// Writes what is known of a partition into both entries, durably, so that no torn write and no power cut
+    /// leads back to an earlier floor. Returns what cannot be taken back any more.
+    pub(super) fn settle(&self, id: PartitionId) -> Result<Option<Floor>, StorageError> {
+        let mut settled = None;
+        for _ in 0..2 {
+            let slot = {
+                let mut slots = self.lock();
+                let Some(slot) = slots.used.get_mut(&id) else { return Ok(None) };
+                slot.sequence = slot.sequence.saturating_add(1);
+                *slot
+            };
+            self.write(id, slot)?;
+            self.sync()?;
+            settled.get_or_insert(slot.floor);
+        }
+        Ok(settled)
+    }
+
+    fn write(&self, id: PartitionId, slot: Slot) -> Result<(), StorageError> {
+        let place = slot.number * SLOT_BYTES + (slot.sequence % 2) * file::wide(ENTRY_BYTES);
+        let entry = encode(id, slot.sequence, slot.floor);
         file::write_all(self.file.as_ref(), &mut [IoSlice::new(&entry)], place)
             .map_err(failed("write", &self.path))
     }

@@ -31,6 +31,23 @@ fn floors_are_found_again() {
 }
 
 #[test]
+fn a_settled_floor_is_in_both_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = table(dir.path());
+    assert_eq!(first.settle(id(0)).unwrap(), None);
+    first.record(id(0), floor(4)).unwrap();
+    first.record(id(0), floor(7)).unwrap();
+    assert_eq!(first.settle(id(0)).unwrap(), Some(floor(7)));
+    for half in [0, 64] {
+        let again = tempfile::tempdir().unwrap();
+        let mut bytes = std::fs::read(dir.path().join("floor")).unwrap();
+        bytes[half..half + 64].fill(0);
+        std::fs::write(again.path().join("floor"), bytes).unwrap();
+        assert_eq!(table(again.path()).get(id(0)), Some(floor(7)));
+    }
+}
+
+#[test]
 fn a_torn_entry_leaves_the_one_before_it() {
     for byte in 0..64 {
         let dir = tempfile::tempdir().unwrap();

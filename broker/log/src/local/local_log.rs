@@ -9,6 +9,7 @@ use tidelog_model::batch::{AssignedBatch, BatchHeader};
 use tidelog_model::{Offset, Timestamp};
 
 use super::commit::CommitQueue;
+use super::compact_swap::Progress;
 use super::floor::FloorTable;
 use super::read::{self, Want};
 use super::retain::{self, Dropped};
@@ -85,6 +86,8 @@ pub(super) struct LocalLog {
     tail: Mutex<Tail>,
     /// Held by the one pass of maintenance or trim that may drop segments.
     pub(super) dropped: Mutex<Vec<Dropped>>,
+    /// Held by the one pass of compaction; taken before `dropped`.
+    pub(super) compacted: Mutex<Progress>,
 }
 
 impl std::fmt::Debug for LocalLog {
@@ -105,6 +108,7 @@ pub(super) struct Parts {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) log_start: Offset,
     pub(super) damage: Option<Damage>,
+    pub(super) compacted: Progress,
     pub(super) writer: Writer,
 }
 
@@ -118,12 +122,13 @@ impl LocalLog {
             floors: parts.floors,
             listener: parts.listener,
             queue: parts.queue,
-            config: RwLock::new(Arc::new(parts.config)),
+            config: RwLock::new(Arc::new(effective(parts.config))),
             segments: RwLock::new(Arc::new(parts.segments)),
             log_start: AtomicI64::new(parts.log_start.get()),
             damage: parts.damage,
             tail: Mutex::new(Tail { writer: parts.writer, incarnation: 0, failed, syncing: false }),
             dropped: Mutex::new(Vec::new()),
+            compacted: Mutex::new(parts.compacted),
         }
     }
 
@@ -195,6 +200,14 @@ impl LocalLog {
             _ => Ok(()),
         }
     }
+}
+
+/// Only closed segments are compacted: where records must be compacted at some age, their segment is closed then.
+fn effective(mut config: LogConfig) -> LogConfig {
+    if config.cleanup.compact {
+        config.segment_ms = config.segment_ms.min(config.max_compaction_lag_ms);
+    }
+    config
 }
 
 /// The place of the segment that holds `offset`, or that of the first one.
@@ -276,7 +289,7 @@ impl PartitionLog for LocalLog {
     }
 
     fn reconfigure(&self, config: LogConfig) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(effective(config));
     }
 
     fn log_start(&self) -> Offset {

@@ -3,7 +3,7 @@
 //! ```text
 //! <root>/LOCK FORMAT meta.properties epoch floor clean-shutdown
 //! <root>/topics/<topic id>/topic.properties
-//! <root>/topics/<topic id>/<partition>/<base offset>.{log,index,timeindex}  log-start
+//! <root>/topics/<topic id>/<partition>/<base offset>.{log,index,timeindex}  log-start  cleaner-offset-checkpoint
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicName};
 use uuid::Uuid;
 
 use super::commit::{CommitQueue, Committer};
+use super::compact_swap::{self, Progress};
 use super::file;
 use super::floor::FloorTable;
 use super::identity::{self, Identity};
@@ -70,6 +71,13 @@ pub struct LogDir {
     /// Serialises the creation and removal of topics' directories.
     names: Mutex<()>,
     _lock: Arc<dyn DiskFile>,
+}
+
+/// What the files of a partition say.
+struct Found {
+    recovered: Recovered,
+    log_start: Option<Offset>,
+    compacted: Progress,
 }
 
 impl std::fmt::Debug for LogDir {
@@ -139,14 +147,17 @@ impl LogDir {
         let dir = self.partition_dir(id, topic)?;
         retain::clean_up(disk, &dir)?;
         let log_start = retain::read_log_start(disk, &dir)?;
+        compact_swap::finish(disk, &dir, log_start.unwrap_or(Offset::ZERO))?;
+        let compacted = Progress::read(disk, &dir)?;
         let known = Known {
             floor: self.floors.get(id),
             index_interval_bytes: config.index_interval_bytes,
-            cleaned_to: Offset::ZERO,
+            cleaned_to: compacted.gaps_to,
             now,
         };
         let recovered = recover::recover(disk, &dir, known)?;
-        let (log, recovery) = self.assemble(id, dir, config, recovered, log_start, listener)?;
+        let found = Found { recovered, log_start, compacted };
+        let (log, recovery) = self.assemble(id, dir, config, found, listener)?;
         self.committer.register(&log);
         Ok(OpenedLog { log, recovery })
     }
@@ -156,18 +167,17 @@ impl LogDir {
         id: PartitionId,
         dir: PathBuf,
         config: LogConfig,
-        recovered: Recovered,
-        log_start: Option<Offset>,
+        found: Found,
         listener: Arc<dyn CommitListener>,
     ) -> Result<(Arc<LocalLog>, RecoveryReport), OpenError> {
-        let Recovered { segments, active, truncated_bytes, torn_tail, whole, damage } = recovered;
+        let Recovered { segments, active, truncated_bytes, torn_tail, whole, damage } = found.recovered;
         let (Some(first), Some(last)) = (segments.first(), segments.last().map(Arc::clone)) else {
             let reason = "it has no segment".to_owned();
             return Err(OpenError::BrokenFile { path: dir, reason });
         };
         let damage = damage.and_then(Damage::of);
         let log_end = damage.as_ref().map_or(last.next_offset(), |damage| damage.offset);
-        let log_start = log_start.unwrap_or(Offset::ZERO).max(first.base).min(log_end);
+        let log_start = found.log_start.unwrap_or(Offset::ZERO).max(first.base).min(log_end);
         let disk = Arc::clone(&self.disk);
         let writer = if damage.is_some() {
             Writer::fenced(disk, dir.clone(), last)
@@ -193,6 +203,7 @@ impl LogDir {
             segments,
             log_start,
             damage,
+            compacted: found.compacted,
             writer,
         }));
         if recovery.corrupt.is_none() {
@@ -293,6 +304,12 @@ impl LogDir {
     /// As the operating system answers.
     pub fn free_bytes(&self) -> std::io::Result<u64> {
         self.disk.free_bytes(&self.root)
+    }
+
+    /// The open partition itself, for tests of what its trait does not show.
+    #[cfg(test)]
+    pub(super) fn open_log(&self, id: PartitionId) -> Option<Arc<LocalLog>> {
+        self.committer.logs().into_iter().find(|log| log.id == id)
     }
 
     /// One round of group commit on the caller's thread; answers whether there was anything to do.

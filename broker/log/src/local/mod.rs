@@ -4,11 +4,15 @@
 //! log_dir ─┬─ recover ─ scan ─ torn          opening
 //!          ├─ commit ─ writer ─ sync_pool    writing: queue ► write ► sync ► floor ► listener
 //!          └─ local_log ─┬─ read             reading
-//!                        └─ retain           maintenance
+//!                        └─ retain ─ compact ─ compact_map, compact_swap
+//!                                            maintenance
 //! segment ─ index ─ file    floor            files
 //! ```
 
 mod commit;
+mod compact;
+mod compact_map;
+mod compact_swap;
 mod file;
 mod floor;
 mod identity;

@@ -3,11 +3,14 @@
 //! **Invariant:** the log's start is durable before a file below it loses its name; a crash in between
 //! leaves files that the next start removes.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use tidelog_model::{Offset, Timestamp};
 
+use super::compact;
+use super::compact_swap;
 use super::file;
 use super::local_log::LocalLog;
 use super::segment::Segment;
@@ -18,6 +21,8 @@ use crate::engine::{Maintained, PartitionLog};
 use crate::error::{OpenError, StorageError, failed};
 
 const CHECKPOINT: &str = "log-start";
+/// The ends of the names of a segment's files.
+pub(super) const EXTENSIONS: [&str; 5] = ["log", "index", "timeindex", "txnindex", "snapshot"];
 
 /// A file that is to be removed once nobody can be reading it.
 #[derive(Debug)]
@@ -53,7 +58,8 @@ fn write_log_start(disk: &dyn Disk, dir: &Path, start: Offset) -> Result<(), Sto
 /// Removes what never took its final name, and finishes deletions.
 pub(super) fn clean_up(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
     for entry in disk.list(dir).map_err(failed("list", dir))? {
-        if entry.name.ends_with(".tmp") || entry.name.ends_with(".deleted") {
+        let ending = Path::new(&entry.name).extension().and_then(OsStr::to_str);
+        if ending.is_some_and(|ending| ["tmp", "deleted", compact_swap::CLEANED].contains(&ending)) {
             let path = dir.join(&entry.name);
             disk.remove_file(&path).map_err(failed("remove", &path))?;
         }
@@ -73,8 +79,16 @@ pub(super) fn trim(log: &LocalLog, new_start: Offset) -> Result<Offset, StorageE
     Ok(start)
 }
 
-/// One pass of retention.
+/// One pass of retention, and one of compaction behind it.
 pub(super) fn maintain(log: &LocalLog, now: Timestamp, up_to: Offset) -> Result<Maintained, StorageError> {
+    let deleted_bytes = retain(log, now, up_to)?;
+    let compact = log.config().cleanup.compact;
+    let compacted_bytes =
+        if compact { compact::compact(log, now, up_to, compact::MAP_BYTES_MAX)? } else { 0 };
+    Ok(Maintained { log_start: log.log_start(), deleted_bytes, compacted_bytes })
+}
+
+fn retain(log: &LocalLog, now: Timestamp, up_to: Offset) -> Result<u64, StorageError> {
     let mut dropped = log.dropped.lock().unwrap_or_else(PoisonError::into_inner);
     let config = log.config();
     remove_dropped(log, now, config.file_delete_delay_ms, &mut dropped)?;
@@ -88,7 +102,7 @@ pub(super) fn maintain(log: &LocalLog, now: Timestamp, up_to: Offset) -> Result<
             deleted_bytes = drop_below(log, start, Some(now), &mut dropped)?;
         }
     }
-    Ok(Maintained { log_start: log.log_start(), deleted_bytes, compacted_bytes: 0 })
+    Ok(deleted_bytes)
 }
 
 /// The age of a segment counts from its newest record; a record from the future counts as written now, so
@@ -152,18 +166,33 @@ fn drop_below(
     let mut bytes = 0;
     for segment in segments.iter().take(gone) {
         bytes += segment.size();
-        for extension in ["log", "index", "timeindex", "txnindex", "snapshot"] {
-            let path = segment.sibling(extension);
-            let aside = segment.sibling(&format!("{extension}.deleted"));
-            match log.disk.rename(&path, &aside) {
-                Ok(()) => dropped.push(Dropped { path: aside, since: now }),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed("rename a file to", &aside)(error)),
-            }
-        }
+        set_aside(log, segment, now, dropped)?;
     }
     log.disk.sync_dir(&log.dir).map_err(failed("sync", &log.dir))?;
     Ok(bytes)
+}
+
+/// Takes a segment's files out of the log's names; they are removed when readers have had time to let go.
+pub(super) fn set_aside(
+    log: &LocalLog,
+    segment: &Segment,
+    now: Option<Timestamp>,
+    dropped: &mut Vec<Dropped>,
+) -> Result<(), StorageError> {
+    for extension in EXTENSIONS {
+        let path = segment.sibling(extension);
+        let aside = segment.sibling(&format!("{extension}.deleted"));
+        match log.disk.rename(&path, &aside) {
+            Ok(()) => {
+                // Compaction can set a segment of the same name aside again, over the first one.
+                dropped.retain(|earlier| earlier.path != aside);
+                dropped.push(Dropped { path: aside, since: now });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("rename a file to", &aside)(error)),
+        }
+    }
+    Ok(())
 }
 
 fn remove_dropped(

@@ -154,7 +154,11 @@ impl Segment {
 
     /// Opens a segment as it stands; its end and indexes are for recovery to find.
     pub(super) fn open(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<Self, StorageError> {
-        let path = dir.join(file_name(base, "log"));
+        Self::open_as(disk, dir.join(file_name(base, "log")), base)
+    }
+
+    /// As [`Self::open`], for a segment that has not its final name yet.
+    pub(super) fn open_as(disk: &dyn Disk, path: PathBuf, base: Offset) -> Result<Self, StorageError> {
         let file = disk.open(&path, OpenMode::ReadWrite).map_err(failed("open", &path))?;
         let size = file.size().map_err(failed("read the size of", &path))?;
         let empty = || IndexBytes::Growing(Vec::new());
