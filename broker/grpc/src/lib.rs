@@ -1,4 +1,4 @@
-//! The gRPC services, one file per service, over the [`Broker`] API.
+//! The gRPC services, one file per service, over the [`Broker`](tidelog_runtime::Broker) API.
 //!
 //! A handler checks what the client sent, names every limit in its errors, and calls the broker; rules of
 //! partitions, topics and groups are the broker's. What a connection asks for is bounded here: message

@@ -1,6 +1,6 @@
 //! The seam between the log and a device: what a file system promises, and nothing more.
 //!
-//! [`OsDisk`] is the real one; `sim_disk` is one that crashes, tears, reorders and fails on demand. Only
+//! [`OsDisk`](crate::OsDisk) is the real one; `sim_disk` is one that crashes, tears, reorders and fails on demand. Only
 //! the log crate and its owner's start-up code name a disk.
 //!
 //! What an implementation promises: bytes written are read back by later reads of the same file; they

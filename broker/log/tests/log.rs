@@ -57,7 +57,7 @@ struct Rig {
 
 impl Rig {
     fn open(root: &Path, config: LogConfig) -> Self {
-        let options = LogDirOptions { sync_threads: 0, threads: Threads::None };
+        let options = LogDirOptions { sync_threads: 0, threads: Threads::None, ..LogDirOptions::default() };
         let dir = LogDir::open(Arc::new(OsDisk), root, options).unwrap();
         let heard = Arc::new(Heard::default());
         let topic = TopicName::new("orders").unwrap();

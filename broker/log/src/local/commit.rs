@@ -1,8 +1,8 @@
 //! Group commit: many appends of many partitions, one round of writes and syncs.
 //!
 //! ```text
-//! push … push ──► queue ──take all──► write per partition ──► sync dirty files, side by side
-//!                                                              ──► floors ──► listeners
+//! push … push ──► queue ──take all──► write per partition ──┬► sync dirty files, side by side ─┬► listeners
+//!                                                            └► or one sync of the journal ─────┘
 //! ```
 //!
 //! While one round is at the device, the next one gathers in the queue: the slower the device, the larger
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use tidelog_model::batch::AssignedBatch;
 use tidelog_model::{Offset, Timestamp, TopicId};
 
+use super::checkpoint::SharedJournal;
+use super::journal::{self, Appended};
 use super::local_log::{LocalLog, Tail};
 use super::sync_pool::SyncPool;
 use super::writer::WriteError;
@@ -97,6 +99,7 @@ pub(super) struct Committer {
     queue: Arc<CommitQueue>,
     logs: Mutex<BTreeMap<PartitionId, Weak<LocalLog>>>,
     pool: SyncPool,
+    journal: Arc<SharedJournal>,
     /// Written under an interval policy and not synced yet, with when that is due.
     lazy: Mutex<BTreeMap<PartitionId, Instant>>,
 }
@@ -105,13 +108,21 @@ pub(super) struct Committer {
 struct Outcome {
     log: Arc<LocalLog>,
     written: Option<Offset>,
-    sync: Option<Arc<dyn DiskFile>>,
+    /// What has to be made durable before it is committed.
+    sync: Option<Unsynced>,
     failure: Option<AppendFailure>,
 }
 
+/// Bytes that a round has written to one segment.
+struct Unsynced {
+    file: Arc<dyn DiskFile>,
+    /// The bytes, if the journal may hold them instead.
+    appended: Option<Appended>,
+}
+
 impl Committer {
-    pub(super) fn new(queue: Arc<CommitQueue>, pool: SyncPool) -> Self {
-        Self { queue, logs: Mutex::default(), pool, lazy: Mutex::default() }
+    pub(super) fn new(queue: Arc<CommitQueue>, pool: SyncPool, journal: Arc<SharedJournal>) -> Self {
+        Self { queue, logs: Mutex::default(), pool, journal, lazy: Mutex::default() }
     }
 
     /// Makes a partition known, so that its batches find their file.
@@ -169,12 +180,33 @@ impl Committer {
         for outcome in outcomes {
             report(outcome);
         }
-        self.sync_lazy() || busy
+        let lazy = self.sync_lazy();
+        self.journal.after_round();
+        lazy || busy
     }
 
+    /// Makes durable what the round has written: the small parts of many partitions by the journal, the rest
+    /// by a sync of each segment.
     fn sync(&self, outcomes: &mut [Outcome]) {
+        let small: Vec<(Arc<LocalLog>, Appended)> = outcomes
+            .iter_mut()
+            .filter_map(|outcome| {
+                let appended =
+                    outcome.sync.as_mut()?.appended.take_if(|appended| journal::is_small(appended))?;
+                Some((Arc::clone(&outcome.log), appended))
+            })
+            .collect();
+        if self.journal.commit(&small) {
+            let held: BTreeSet<PartitionId> = small.iter().map(|(log, _)| log.id).collect();
+            for outcome in outcomes.iter_mut().filter(|outcome| held.contains(&outcome.log.id)) {
+                outcome.sync = None;
+                let mut tail = outcome.log.tail();
+                tail.syncing = false;
+                tail.journaled = true;
+            }
+        }
         let files: Vec<Arc<dyn DiskFile>> =
-            outcomes.iter().filter_map(|outcome| outcome.sync.clone()).collect();
+            outcomes.iter().filter_map(|outcome| Some(Arc::clone(&outcome.sync.as_ref()?.file))).collect();
         let mut results = self.pool.sync_all(&files).into_iter();
         for outcome in outcomes.iter_mut().filter(|outcome| outcome.sync.is_some()) {
             let result = results.next().unwrap_or_else(|| Err(std::io::Error::other("the sync got lost")));
@@ -243,26 +275,35 @@ fn write(log: &Arc<LocalLog>, pending: Vec<Pending>) -> Outcome {
     let incarnation = tail.incarnation;
     let pending: Vec<Pending> = pending.into_iter().filter(|p| p.incarnation == incarnation).collect();
     let before = tail.writer.end();
-    if let Err(error) = write_runs(log, &mut tail, pending, &config) {
-        outcome.failure = Some(refuse(&mut tail, error));
-    }
+    let appended = match write_runs(log, &mut tail, pending, &config) {
+        Ok(appended) => Some(appended),
+        Err(error) => {
+            outcome.failure = Some(refuse(&mut tail, error));
+            None
+        }
+    };
     if tail.failed.is_none() && tail.writer.end() > before {
         outcome.written = Some(tail.writer.end());
         if config.flush == FlushPolicy::Sync {
-            outcome.sync = Some(Arc::clone(&tail.writer.segment.file));
+            let file = Arc::clone(&tail.writer.segment.file);
+            // What lies before it must be durable, or in the journal as well.
+            let appended = appended.filter(|_| !tail.loose);
+            outcome.sync = Some(Unsynced { file, appended });
             tail.syncing = true;
+        } else {
+            tail.loose = true;
         }
     }
     outcome
 }
 
-/// Writes batches in runs that end where a segment ends.
+/// Writes batches in runs that end where a segment ends, all but the last of them durably. Returns the last.
 fn write_runs(
     log: &LocalLog,
     tail: &mut Tail,
     pending: Vec<Pending>,
     config: &LogConfig,
-) -> Result<(), WriteError> {
+) -> Result<Appended, WriteError> {
     let mut run = Vec::with_capacity(pending.len());
     let mut ahead = 0_u64;
     for Pending { batch, now, .. } in pending {
@@ -275,21 +316,20 @@ fn write_runs(
         ahead += u64::from(batch.header().size_bytes);
         run.push(batch);
     }
+    let (segment, position) = (tail.writer.segment.base, tail.writer.segment.size());
     tail.writer.write(&run, config)?;
     tail.writer.write_indexes().unwrap_or_else(|error| tracing::warn!(%error, "an index lags behind"));
-    Ok(())
+    Ok(Appended { id: log.id, segment, position, batches: run })
 }
 
 fn refuse(tail: &mut Tail, error: WriteError) -> AppendFailure {
-    tail.incarnation += 1;
     let kind = match error {
         WriteError::CutBack(error) if error.is_disk_full() => AppendFailureKind::DiskFull,
         WriteError::CutBack(error) | WriteError::Unknown(error) => {
-            let reason = error.to_string();
-            tail.failed = Some(reason.clone());
-            AppendFailureKind::Failed { reason }
+            return LocalLog::fence(tail, error.to_string());
         }
     };
+    tail.incarnation += 1;
     AppendFailure { kind, end: tail.writer.end(), incarnation: tail.incarnation }
 }
 
@@ -299,18 +339,13 @@ fn settle_sync(log: &LocalLog, result: std::io::Result<()>) -> Option<AppendFail
     tail.syncing = false;
     match result {
         Ok(()) => {
-            tail.writer.dirty = false;
-            log.note_floor(&tail);
+            log.note_synced(&mut tail);
             None
         }
         Err(source) => {
             let path = tail.writer.segment.path.clone();
             let reason = StorageError { action: "sync", path, source }.to_string();
-            tail.incarnation += 1;
-            tail.failed = Some(reason.clone());
-            let end = tail.writer.end();
-            let incarnation = tail.incarnation;
-            Some(AppendFailure { kind: AppendFailureKind::Failed { reason }, end, incarnation })
+            Some(LocalLog::fence(&mut tail, reason))
         }
     }
 }

@@ -180,7 +180,7 @@ impl Rig {
 }
 
 fn open(root: &TempDir, config: &LogConfig) -> (LogDir, Arc<LocalLog>) {
-    let options = LogDirOptions { sync_threads: 0, threads: Threads::None };
+    let options = LogDirOptions { sync_threads: 0, threads: Threads::None, ..LogDirOptions::default() };
     let dir = LogDir::open(Arc::new(OsDisk), root.path(), options).unwrap();
     let topic = TopicName::new("accounts").unwrap();
     let OpenedLog { log: opened, recovery } =

@@ -88,11 +88,14 @@ impl FloorTable {
         self.lock().used.get(&id).map(|slot| slot.floor)
     }
 
-    /// Remembers what a sync has made durable.
+    /// Remembers what a sync has made durable, unless more is known to be.
     pub(super) fn record(&self, id: PartitionId, floor: Floor) -> Result<(), StorageError> {
         let slot = {
             let mut slots = self.lock();
             let (number, sequence) = match slots.used.get(&id) {
+                Some(slot) if (slot.floor.segment, slot.floor.bytes) >= (floor.segment, floor.bytes) => {
+                    return Ok(());
+                }
                 Some(slot) => (slot.number, slot.sequence.saturating_add(1)),
                 None => (slots.take_free(), 1),
             };

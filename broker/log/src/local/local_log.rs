@@ -16,10 +16,10 @@ use super::retain::{self, Dropped};
 use super::segment::Segment;
 use super::writer::{WriteError, Writer};
 use crate::config::LogConfig;
-use crate::disk::Disk;
+use crate::disk::{Disk, OpenMode};
 use crate::engine::{
-    CommitListener, LogStats, Maintained, PartitionId, PartitionLog, ReadOutcome, ReadSlice, ReadWait,
-    VerifyReport,
+    AppendFailure, AppendFailureKind, CommitListener, LogStats, Maintained, PartitionId, PartitionLog,
+    ReadOutcome, ReadSlice, ReadWait, VerifyReport,
 };
 use crate::error::{ReadError, StorageError, failed};
 
@@ -69,6 +69,10 @@ pub(super) struct Tail {
     pub(super) failed: Option<String>,
     /// The commit thread is syncing the active segment.
     pub(super) syncing: bool,
+    /// Bytes of the active segment are durable in the journal only.
+    pub(super) journaled: bool,
+    /// Bytes of the active segment are not durable at all, because the policy did not ask for it.
+    pub(super) loose: bool,
 }
 
 /// A partition of a data directory.
@@ -126,7 +130,14 @@ impl LocalLog {
             segments: RwLock::new(Arc::new(parts.segments)),
             log_start: AtomicI64::new(parts.log_start.get()),
             damage: parts.damage,
-            tail: Mutex::new(Tail { writer: parts.writer, incarnation: 0, failed, syncing: false }),
+            tail: Mutex::new(Tail {
+                writer: parts.writer,
+                incarnation: 0,
+                failed,
+                syncing: false,
+                journaled: false,
+                loose: false,
+            }),
             dropped: Mutex::new(Vec::new()),
             compacted: Mutex::new(parts.compacted),
         }
@@ -148,8 +159,57 @@ impl LocalLog {
     pub(super) fn roll(&self, tail: &mut Tail, now: Timestamp) -> Result<(), WriteError> {
         let next = tail.writer.roll(now)?;
         self.change_segments(|segments| segments.push(next));
-        self.note_floor(tail);
+        self.note_synced(tail);
         Ok(())
+    }
+
+    /// Takes note that a sync of the active segment has returned, after the last write to it.
+    pub(super) fn note_synced(&self, tail: &mut Tail) {
+        tail.writer.dirty = false;
+        tail.journaled = false;
+        tail.loose = false;
+        self.note_floor(tail);
+    }
+
+    /// Ends the numbering because the device failed; nothing is written any more.
+    pub(super) fn fence(tail: &mut Tail, reason: String) -> AppendFailure {
+        tail.incarnation += 1;
+        tail.failed = Some(reason.clone());
+        AppendFailure {
+            kind: AppendFailureKind::Failed { reason },
+            end: tail.writer.end(),
+            incarnation: tail.incarnation,
+        }
+    }
+
+    /// Makes what only the journal holds durable in the segment; answers whether it is.
+    pub(super) fn checkpoint(&self) -> bool {
+        let (path, floor) = {
+            let tail = self.tail();
+            if !tail.journaled || tail.failed.is_some() {
+                return !tail.journaled;
+            }
+            (tail.writer.segment.path.clone(), tail.writer.floor())
+        };
+        // A handle of its own: an error of the device is told once to each, and the commit thread must not miss
+        // one that was told here.
+        let synced = self.disk.open(&path, OpenMode::ReadWrite).and_then(|file| file.sync_data());
+        let mut tail = self.tail();
+        match synced {
+            Ok(()) => {
+                tail.journaled = tail.journaled && tail.writer.floor() != floor;
+                if let Err(error) = self.floors.record(self.id, floor) {
+                    tracing::warn!(%error, "the durable floor lags behind");
+                }
+                true
+            }
+            Err(source) => {
+                let failure = Self::fence(&mut tail, failed("sync", &path)(source).to_string());
+                drop(tail);
+                self.listener.rejected(failure);
+                false
+            }
+        }
     }
 
     /// Remembers that all that is written is durable.

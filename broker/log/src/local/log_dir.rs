@@ -1,7 +1,7 @@
 //! One data directory: its lock, its leader epoch, its durable floor, its commit thread, its partitions.
 //!
 //! ```text
-//! <root>/LOCK FORMAT meta.properties epoch floor clean-shutdown
+//! <root>/LOCK FORMAT meta.properties epoch floor journal-0 journal-1 clean-shutdown
 //! <root>/topics/<topic id>/topic.properties
 //! <root>/topics/<topic id>/<partition>/<base offset>.{log,index,timeindex}  log-start  cleaner-offset-checkpoint
 //! ```
@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicName};
 use uuid::Uuid;
 
+use super::checkpoint::SharedJournal;
 use super::commit::{CommitQueue, Committer};
 use super::compact_swap::{self, Progress};
 use super::file;
@@ -20,6 +21,7 @@ use super::floor::FloorTable;
 use super::identity::{self, Identity};
 use super::local_log::{Damage, LocalLog, Parts};
 use super::recover::{self, Known, Recovered};
+use super::replay;
 use super::retain;
 use super::sync_pool::SyncPool;
 use super::writer::Writer;
@@ -49,11 +51,16 @@ pub struct LogDirOptions {
     pub sync_threads: usize,
     /// Who runs the rounds.
     pub threads: Threads,
+    /// Bytes of each of the two files of the commit journal, which are made when it is first of use; 0 for no
+    /// journal.
+    pub journal_bytes: u64,
+    /// How many partitions must share a round before it goes to the journal.
+    pub journal_parts_min: usize,
 }
 
 impl Default for LogDirOptions {
     fn default() -> Self {
-        Self { sync_threads: 8, threads: Threads::Own }
+        Self { sync_threads: 8, threads: Threads::Own, journal_bytes: 64 << 20, journal_parts_min: 4 }
     }
 }
 
@@ -65,8 +72,9 @@ pub struct LogDir {
     floors: Arc<FloorTable>,
     queue: Arc<CommitQueue>,
     committer: Arc<Committer>,
-    /// `None` once it has ended, or where there is none.
-    thread: Mutex<Option<JoinHandle<()>>>,
+    journal: Arc<SharedJournal>,
+    /// The commit thread and the checkpoint thread; empty once they have ended, or where there are none.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     clean: bool,
     /// Serialises the creation and removal of topics' directories.
     names: Mutex<()>,
@@ -101,21 +109,47 @@ impl LogDir {
         file::ensure_dir(disk.as_ref(), root, TOPICS)?;
         let queue = Arc::new(CommitQueue::default());
         let pool = SyncPool::new(options.sync_threads).map_err(failed("start threads for", root))?;
-        let committer = Arc::new(Committer::new(Arc::clone(&queue), pool));
-        let thread = match options.threads {
-            Threads::None => None,
-            Threads::Own => {
-                let committer = Arc::clone(&committer);
-                let thread = std::thread::Builder::new().name("log-commit".to_owned());
-                Some(thread.spawn(move || committer.run()).map_err(failed("start a thread for", root))?)
-            }
+        replay::replay(disk.as_ref(), root, &floors, &pool)?;
+        let threaded = options.threads == Threads::Own;
+        let journal = SharedJournal::new(Arc::clone(&disk), root, &options, identity.leader_epoch);
+        let journal = Arc::new(journal);
+        let committer = Committer::new(Arc::clone(&queue), pool, Arc::clone(&journal));
+        let log_dir = Self {
+            disk,
+            root: root.to_owned(),
+            identity,
+            floors,
+            queue,
+            committer: Arc::new(committer),
+            journal,
+            threads: Mutex::new(Vec::new()),
+            clean,
+            names: Mutex::new(()),
+            _lock: lock,
         };
-        let thread = Mutex::new(thread);
-        let (root, names) = (root.to_owned(), Mutex::new(()));
-        let log_dir =
-            Self { disk, root, identity, floors, queue, committer, thread, clean, names, _lock: lock };
+        if threaded {
+            let (committer, journal) = (Arc::clone(&log_dir.committer), Arc::clone(&log_dir.journal));
+            log_dir.start_thread("log-commit", move || committer.run())?;
+            log_dir.start_thread("log-checkpoint", move || journal.run())?;
+        }
         log_dir.finish_removals()?;
         Ok(log_dir)
+    }
+
+    fn start_thread(&self, name: &str, life: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(life);
+        let thread = thread.map_err(failed("start a thread for", &self.root))?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    /// Ends the threads; answers whether they ended well.
+    fn end_threads(&self) -> bool {
+        self.queue.close();
+        self.journal.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let ends: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+        ends.iter().all(Result::is_ok)
     }
 
     /// The leader epoch of this run.
@@ -217,7 +251,7 @@ impl LogDir {
     fn partition_dir(&self, id: PartitionId, topic: &TopicName) -> Result<PathBuf, StorageError> {
         let disk = self.disk.as_ref();
         let topic_dir = self.topic_dir(id.topic_id);
-        let dir = topic_dir.join(id.partition.get().to_string());
+        let dir = partition_path(&self.root, id);
         if disk.list(&dir).is_ok_and(|entries| !entries.is_empty()) {
             // Segments are made durable after the names that lead to them.
             return Ok(dir);
@@ -244,6 +278,7 @@ impl LogDir {
     pub fn remove_partition(&self, id: PartitionId) -> Result<(), StorageError> {
         let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         self.committer.forget(id);
+        self.journal.forget(id)?;
         self.forget_floor(id)?;
         let topic_dir = self.topic_dir(id.topic_id);
         remove_dir(self.disk.as_ref(), &topic_dir, &id.partition.get().to_string())
@@ -322,17 +357,11 @@ impl LogDir {
     /// # Errors
     /// When a partition could not be made durable; the others are, and the next start recovers.
     pub fn close(&self) -> Result<(), StorageError> {
-        self.queue.close();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match thread {
-            Some(thread) => {
-                if thread.join().is_err() {
-                    let source = std::io::Error::other("the commit thread has panicked");
-                    return Err(failed("close", &self.root)(source));
-                }
-            }
-            None => while self.committer.round() {},
+        if !self.end_threads() {
+            let source = std::io::Error::other("a thread of the log has panicked");
+            return Err(failed("close", &self.root)(source));
         }
+        while self.committer.round() {}
         let mut first_error = None;
         for log in self.committer.logs() {
             if let Err(error) = log.finish() {
@@ -342,20 +371,25 @@ impl LogDir {
         self.floors.sync()?;
         match first_error {
             Some(error) => Err(error),
-            None => identity::leave_clean_mark(self.disk.as_ref(), &self.root),
+            None => {
+                self.journal.clear()?;
+                identity::leave_clean_mark(self.disk.as_ref(), &self.root)
+            }
         }
     }
 }
 
 impl Drop for LogDir {
-    /// Ends the commit thread; what it has not written was not acknowledged.
+    /// Ends the threads; what they have not written was not acknowledged.
     fn drop(&mut self) {
-        self.queue.close();
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // A panic there has been reported by the thread itself.
-            drop(thread.join());
-        }
+        // A panic there has been reported by the thread itself.
+        let _ended_well = self.end_threads();
     }
+}
+
+/// The directory of a partition.
+pub(super) fn partition_path(root: &Path, id: PartitionId) -> PathBuf {
+    root.join(TOPICS).join(dir_name(id.topic_id)).join(id.partition.get().to_string())
 }
 
 fn dir_name(id: TopicId) -> String {

@@ -1,14 +1,16 @@
 //! The engine of local segment files.
 //!
 //! ```text
-//! log_dir ─┬─ recover ─ scan ─ torn          opening
+//! log_dir ─┬─ replay, recover ─ scan ─ torn   opening
 //!          ├─ commit ─ writer ─ sync_pool    writing: queue ► write ► sync ► floor ► listener
+//!          │     └─ checkpoint ─ journal     or one sync for many partitions
 //!          └─ local_log ─┬─ read             reading
 //!                        └─ retain ─ compact ─ compact_map, compact_swap
 //!                                            maintenance
 //! segment ─ index ─ file    floor            files
 //! ```
 
+mod checkpoint;
 mod commit;
 mod compact;
 mod compact_map;
@@ -17,10 +19,12 @@ mod file;
 mod floor;
 mod identity;
 mod index;
+mod journal;
 mod local_log;
 mod log_dir;
 mod read;
 mod recover;
+mod replay;
 mod retain;
 mod scan;
 mod segment;

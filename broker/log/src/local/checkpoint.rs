@@ -1,0 +1,195 @@
+//! Who makes the journal, and who frees its files: a thread of its own, so that no round waits for it.
+//!
+//! ```text
+//! first round that would use it ► make the files
+//! a file is full                ► sync the segments it has bytes of, one after the other ► free
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tidelog_model::LeaderEpoch;
+
+use super::journal::{Appended, Journal};
+use super::local_log::LocalLog;
+use super::log_dir::{LogDirOptions, Threads};
+use crate::disk::Disk;
+use crate::engine::PartitionId;
+use crate::error::StorageError;
+
+/// Whether there is a journal.
+#[derive(Debug)]
+enum State {
+    /// Nobody has asked for it yet.
+    Unused,
+    /// It is to be made.
+    Wanted,
+    /// It is there.
+    Ready(Box<Journal>),
+    /// It could not be made, or is not to be used.
+    Off,
+}
+
+#[derive(Debug)]
+struct Work {
+    state: State,
+    /// A file waits for its segments to be synced.
+    draining: bool,
+    closed: bool,
+}
+
+/// The journal of a data directory, shared by the commit thread and the checkpoint thread.
+#[derive(Debug)]
+pub(super) struct SharedJournal {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+    /// Bytes of each of its files.
+    size: u64,
+    /// Rounds with fewer parts are not worth a second write.
+    parts_min: usize,
+    epoch: LeaderEpoch,
+    /// Somebody runs [`Self::run`]; without, the work is done after each round.
+    threaded: bool,
+    work: Mutex<Work>,
+    changed: Condvar,
+}
+
+impl SharedJournal {
+    /// A journal that is made when it is first of use.
+    pub(super) fn new(disk: Arc<dyn Disk>, root: &Path, options: &LogDirOptions, epoch: LeaderEpoch) -> Self {
+        let state = if options.journal_bytes == 0 { State::Off } else { State::Unused };
+        Self {
+            disk,
+            root: root.to_owned(),
+            size: options.journal_bytes,
+            parts_min: options.journal_parts_min,
+            epoch,
+            threaded: options.threads == Threads::Own,
+            work: Mutex::new(Work { state, draining: false, closed: false }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a round durable; answers whether it did. If not, the segments have to be synced.
+    pub(super) fn commit(&self, round: &[(Arc<LocalLog>, Appended)]) -> bool {
+        if round.len() < self.parts_min {
+            return false;
+        }
+        let mut work = self.lock();
+        let work = &mut *work;
+        let journal = match &mut work.state {
+            State::Ready(journal) => journal,
+            State::Unused => {
+                work.state = State::Wanted;
+                self.changed.notify_all();
+                return false;
+            }
+            State::Wanted | State::Off => return false,
+        };
+        let bytes = round.iter().map(|(_, appended)| appended.bytes()).sum();
+        let room = journal.has_room(round.len(), bytes);
+        if !work.draining && journal.draining().is_some() {
+            work.draining = true;
+            self.changed.notify_all();
+        }
+        if !room {
+            return false;
+        }
+        match journal.write(round) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "the journal is given up: segments are synced one by one");
+                false
+            }
+        }
+    }
+
+    /// Notes that a partition is gone and its id may be used again.
+    pub(super) fn forget(&self, id: PartitionId) -> Result<(), StorageError> {
+        match &mut self.lock().state {
+            State::Ready(journal) => journal.forget(id),
+            State::Unused | State::Wanted | State::Off => Ok(()),
+        }
+    }
+
+    /// The life of the checkpoint thread.
+    pub(super) fn run(&self) {
+        loop {
+            let mut work = self.lock();
+            while !(work.closed || work.draining || matches!(work.state, State::Wanted)) {
+                work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+            }
+            if work.closed {
+                return;
+            }
+            drop(work);
+            self.step();
+        }
+    }
+
+    /// What the checkpoint thread would do, where there is none.
+    pub(super) fn after_round(&self) {
+        if !self.threaded {
+            self.step();
+        }
+    }
+
+    fn step(&self) {
+        let work = self.lock();
+        if matches!(work.state, State::Wanted) {
+            drop(work);
+            self.create();
+        } else if work.draining {
+            drop(work);
+            self.drain();
+        }
+    }
+
+    fn create(&self) {
+        let made = Journal::create(self.disk.as_ref(), &self.root, self.size, self.epoch);
+        self.lock().state = match made {
+            Ok(journal) => State::Ready(Box::new(journal)),
+            Err(error) => {
+                tracing::warn!(%error, "there is no journal: segments are synced one by one");
+                State::Off
+            }
+        };
+    }
+
+    fn drain(&self) {
+        let logs = match &self.lock().state {
+            State::Ready(journal) => journal.draining().unwrap_or_default(),
+            State::Unused | State::Wanted | State::Off => Vec::new(),
+        };
+        let mut durable = true;
+        for log in logs {
+            durable &= log.checkpoint();
+            if self.lock().closed {
+                return;
+            }
+        }
+        let mut work = self.lock();
+        work.draining = false;
+        if let State::Ready(journal) = &mut work.state {
+            journal.drained(durable);
+        }
+    }
+
+    /// Ends the checkpoint thread.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Empties the journal after a clean end: every segment is durable.
+    pub(super) fn clear(&self) -> Result<(), StorageError> {
+        match &mut self.lock().state {
+            State::Ready(journal) => journal.clear(),
+            State::Unused | State::Wanted | State::Off => Ok(()),
+        }
+    }
+}

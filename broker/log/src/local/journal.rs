@@ -1,0 +1,406 @@
+//! The commit journal: one sync for the small writes of many partitions.
+//!
+//! A batch is always written to its segment. What makes it durable is chosen round by round: a sync of each
+//! segment, or, when many partitions got few bytes each, a copy of the round's bytes in this journal and one
+//! sync of that. Segments are synced later, in the background; only then is the journal's file used again.
+//!
+//! There are two files of fixed size, written in turn and over and over, so that a sync of one has no new
+//! blocks and no new size to commit.
+//!
+//! ```text
+//! file  = frame*, each at a multiple of 4,096 bytes, from the front; what follows is of an older turn
+//! frame = magic 8 | first u64 | sequence u64 | payload bytes u64 | zero 24 | payload crc32c u32 | crc32c u32
+//!         payload = entry*
+//! entry = topic id 16 | partition u32 | segment base i64 | position u64 | length u32 | that many bytes
+//! ```
+//!
+//! `sequence` grows by one from frame to frame across both files, and starts from the run's leader epoch, so
+//! that no two frames ever have the same one; `first` is the sequence of the first frame of the file's turn,
+//! which tells the frames of one turn from those of the turn before.
+//!
+//! **Invariants**
+//! * Bytes are in the journal only if all bytes of their segment before them are durable or in the journal.
+//! * A file is used again only after every segment it has bytes of was synced; where such a sync fails, it
+//!   never is.
+//! * After a failed write or sync of the journal no further round goes there.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use tidelog_model::batch::AssignedBatch;
+use tidelog_model::{LeaderEpoch, Offset, PartitionIndex, TopicId};
+use uuid::Uuid;
+
+use super::file::{self, wide};
+use super::local_log::LocalLog;
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::engine::PartitionId;
+use crate::error::{StorageError, failed};
+
+const NAMES: [&str; 2] = ["journal-0", "journal-1"];
+const MAGIC: [u8; 8] = *b"tidelogj";
+const HEADER_BYTES: usize = 64;
+const ENTRY_BYTES: usize = 40;
+const BLOCK_BYTES: u64 = 4096;
+const ZEROS: [u8; 4096] = [0; 4096];
+/// The position that says: forget what came before of this partition.
+const FORGET: u64 = u64::MAX;
+
+/// Larger parts are cheaper to sync where they are than to write twice.
+const PART_BYTES_MAX: u64 = 16 << 10;
+
+/// Whether bytes are so few that a sync costs more than a second write.
+pub(super) fn is_small(appended: &Appended) -> bool {
+    appended.bytes() <= PART_BYTES_MAX
+}
+
+/// Bytes that one round has appended to one segment.
+#[derive(Debug, Clone)]
+pub(super) struct Appended {
+    pub(super) id: PartitionId,
+    pub(super) segment: Offset,
+    pub(super) position: u64,
+    pub(super) batches: Vec<AssignedBatch>,
+}
+
+impl Appended {
+    pub(super) fn bytes(&self) -> u64 {
+        self.batches.iter().map(|batch| u64::from(batch.header().size_bytes)).sum()
+    }
+
+    fn entry(&self) -> io::Result<[u8; ENTRY_BYTES]> {
+        let length = u32::try_from(self.bytes()).map_err(io::Error::other)?;
+        Ok(encode_entry(self.id, self.segment, self.position, length))
+    }
+}
+
+/// One of the two files.
+#[derive(Debug)]
+struct Half {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    used: u64,
+    first: u64,
+    /// Whose segments must be synced before this file is used again.
+    partitions: BTreeMap<PartitionId, Weak<LocalLog>>,
+    /// All its segments are durable.
+    free: bool,
+    /// One of its segments could not be made durable.
+    stuck: bool,
+}
+
+/// The journal of a data directory.
+#[derive(Debug)]
+pub(super) struct Journal {
+    halves: [Half; 2],
+    size: u64,
+    active: usize,
+    sequence: u64,
+    broken: bool,
+}
+
+impl Journal {
+    /// Makes both files, written to their full size, durably.
+    pub(super) fn create(
+        disk: &dyn Disk,
+        root: &Path,
+        size: u64,
+        epoch: LeaderEpoch,
+    ) -> Result<Self, StorageError> {
+        let half = |name: &str| {
+            let path = root.join(name);
+            let file = disk.open(&path, OpenMode::Create).map_err(failed("create", &path))?;
+            let filled = fill(file.as_ref(), size);
+            if let Err(error) = filled {
+                // The room is worth more to others.
+                drop(file.set_size(0));
+                return Err(failed("write", &path)(error));
+            }
+            Ok(Half { path, file, used: 0, first: 0, partitions: BTreeMap::new(), free: true, stuck: false })
+        };
+        let [first, second] = NAMES;
+        let halves = [half(first)?, half(second)?];
+        disk.sync_dir(root).map_err(failed("sync", root))?;
+        let sequence = u64::from(epoch.get().unsigned_abs()) << 32;
+        Ok(Self { halves, size, active: 0, sequence, broken: false })
+    }
+
+    /// Whether a round with these bytes can go here.
+    pub(super) fn has_room(&mut self, entries: usize, bytes: u64) -> bool {
+        let needed = frame_bytes(entries, bytes);
+        if self.broken || needed > self.size {
+            return false;
+        }
+        let Some(active) = self.halves.get(self.active) else { return false };
+        if active.used.saturating_add(needed) <= self.size {
+            return true;
+        }
+        let other = 1 - self.active;
+        match self.halves.get_mut(other) {
+            Some(half) if half.free => {
+                half.used = 0;
+                half.free = false;
+                half.partitions.clear();
+                self.active = other;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Writes a round, durably when it returns. There must be room.
+    pub(super) fn write(&mut self, round: &[(Arc<LocalLog>, Appended)]) -> Result<(), StorageError> {
+        let entries = round.iter().map(|(_, appended)| appended.entry()).collect::<io::Result<Vec<_>>>();
+        let entries = entries.map_err(failed("write", Path::new("journal")))?;
+        let mut parts = Vec::with_capacity(round.len() * 3);
+        for ((_, appended), entry) in round.iter().zip(&entries) {
+            parts.push(entry.as_slice());
+            for batch in &appended.batches {
+                parts.extend([batch.prefix().as_slice(), batch.rest().as_ref()]);
+            }
+        }
+        self.write_frame(&parts)?;
+        let active = self.active;
+        if let Some(half) = self.halves.get_mut(active) {
+            half.partitions.extend(round.iter().map(|(log, _)| (log.id, Arc::downgrade(log))));
+        }
+        Ok(())
+    }
+
+    /// Notes that what came before of a partition is void: its name may be used again.
+    pub(super) fn forget(&mut self, id: PartitionId) -> Result<(), StorageError> {
+        for half in &mut self.halves {
+            half.partitions.remove(&id);
+        }
+        if self.has_room(1, 0) {
+            self.write_frame(&[&encode_entry(id, Offset::ZERO, FORGET, 0)])?;
+        } else {
+            self.clear()?;
+        }
+        Ok(())
+    }
+
+    fn write_frame(&mut self, parts: &[&[u8]]) -> Result<(), StorageError> {
+        let active = self.active;
+        let Some(half) = self.halves.get_mut(active) else { return Ok(()) };
+        half.free = false;
+        if half.used == 0 {
+            half.first = self.sequence;
+        }
+        let length: u64 = parts.iter().map(|part| wide(part.len())).sum();
+        let crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        let header = encode_header(half.first, self.sequence, length, crc);
+        let padding = frame_bytes(0, length).saturating_sub(length + wide(HEADER_BYTES));
+        let padding = ZEROS.get(..usize::try_from(padding).unwrap_or(0)).unwrap_or_default();
+        let mut slices = Vec::with_capacity(parts.len() + 2);
+        slices.push(IoSlice::new(&header));
+        slices.extend(parts.iter().map(|part| IoSlice::new(part)));
+        slices.push(IoSlice::new(padding));
+        let written = file::write_all(half.file.as_ref(), &mut slices, half.used)
+            .map_err(failed("write", &half.path))
+            .and_then(|()| half.file.sync_data().map_err(failed("sync", &half.path)));
+        if written.is_err() {
+            self.broken = true;
+        }
+        written?;
+        half.used += frame_bytes(0, length);
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// The partitions whose segments have to be synced before the file that is not written now can be used
+    /// again; `None` when there is nothing to do.
+    pub(super) fn draining(&self) -> Option<Vec<Arc<LocalLog>>> {
+        let half = self.halves.get(1 - self.active).filter(|half| !half.free && !half.stuck)?;
+        Some(half.partitions.values().filter_map(Weak::upgrade).collect())
+    }
+
+    /// Every segment that [`Self::draining`] has named is durable, or one of them never will be.
+    pub(super) fn drained(&mut self, durable: bool) {
+        let other = 1 - self.active;
+        if let Some(half) = self.halves.get_mut(other) {
+            half.partitions.clear();
+            half.free = durable;
+            half.stuck = !durable;
+        }
+    }
+
+    /// Empties both files; every segment must be durable.
+    pub(super) fn clear(&mut self) -> Result<(), StorageError> {
+        for half in &mut self.halves {
+            erase(half.file.as_ref()).map_err(failed("write", &half.path))?;
+            half.partitions.clear();
+            half.used = 0;
+            half.free = true;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes a frame takes in the file.
+fn frame_bytes(entries: usize, bytes: u64) -> u64 {
+    let all = wide(HEADER_BYTES) + wide(entries) * wide(ENTRY_BYTES) + bytes;
+    all.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
+}
+
+fn fill(file: &dyn DiskFile, size: u64) -> io::Result<()> {
+    let zeros = vec![0; 1 << 20];
+    let mut position = 0;
+    while position < size {
+        let length = usize::try_from(size - position).unwrap_or(usize::MAX).min(zeros.len());
+        let part = zeros.get(..length).unwrap_or_default();
+        file::write_all(file, &mut [IoSlice::new(part)], position)?;
+        position += wide(length);
+    }
+    file.sync_data()
+}
+
+fn erase(file: &dyn DiskFile) -> io::Result<()> {
+    file::write_all(file, &mut [IoSlice::new(&ZEROS)], 0)?;
+    file.sync_data()
+}
+
+fn encode_header(first: u64, sequence: u64, length: u64, payload_crc: u32) -> [u8; HEADER_BYTES] {
+    let mut out = Vec::with_capacity(HEADER_BYTES);
+    out.extend_from_slice(&MAGIC);
+    for number in [first, sequence, length] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    out.extend_from_slice(&[0; 24]);
+    out.extend_from_slice(&payload_crc.to_be_bytes());
+    let crc = crc32c::crc32c(&out);
+    out.extend_from_slice(&crc.to_be_bytes());
+    out.first_chunk().copied().unwrap_or([0; HEADER_BYTES])
+}
+
+/// A frame's header.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    first: u64,
+    sequence: u64,
+    length: u64,
+    payload_crc: u32,
+}
+
+fn decode_header(bytes: &[u8]) -> Option<Frame> {
+    let (body, crc) = bytes.first_chunk::<HEADER_BYTES>()?.split_last_chunk::<4>()?;
+    if crc32c::crc32c(body) != u32::from_be_bytes(*crc) {
+        return None;
+    }
+    let mut rest = body.strip_prefix(&MAGIC)?;
+    let mut number = || take::<8>(&mut rest).map(u64::from_be_bytes);
+    let (first, sequence, length) = (number()?, number()?, number()?);
+    let payload_crc = u32::from_be_bytes(*body.last_chunk()?);
+    Some(Frame { first, sequence, length, payload_crc })
+}
+
+fn encode_entry(id: PartitionId, segment: Offset, position: u64, length: u32) -> [u8; ENTRY_BYTES] {
+    let mut out = Vec::with_capacity(ENTRY_BYTES);
+    out.extend_from_slice(id.topic_id.uuid().as_bytes());
+    out.extend_from_slice(&id.partition.unsigned().to_be_bytes());
+    out.extend_from_slice(&segment.get().to_be_bytes());
+    out.extend_from_slice(&position.to_be_bytes());
+    out.extend_from_slice(&length.to_be_bytes());
+    out.first_chunk().copied().unwrap_or([0; ENTRY_BYTES])
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, after) = rest.split_first_chunk::<N>()?;
+    *rest = after;
+    Some(*taken)
+}
+
+/// Bytes of a segment that the journal holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) id: PartitionId,
+    pub(super) segment: Offset,
+    pub(super) position: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What the journal of the last run holds, in the order in which it was written.
+pub(super) fn read_back(disk: &dyn Disk, root: &Path) -> Result<Vec<Held>, StorageError> {
+    let mut frames: Vec<(u64, Vec<u8>)> = Vec::new();
+    for name in NAMES {
+        let path = root.join(name);
+        let file = match disk.open(&path, OpenMode::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed("open", &path)(error)),
+        };
+        // What a failed sync has left in the cache may not be on the device.
+        file.drop_cache(0).map_err(failed("drop the cache of", &path))?;
+        read_frames(file.as_ref(), &mut frames).map_err(failed("read", &path))?;
+    }
+    frames.sort_unstable_by_key(|(sequence, _)| *sequence);
+    let mut held: Vec<Held> = Vec::new();
+    for (_, payload) in frames {
+        let mut rest = payload.as_slice();
+        while let Some(entry) = next_entry(&mut rest) {
+            if entry.position == FORGET {
+                held.retain(|held| held.id != entry.id);
+            } else {
+                held.push(entry);
+            }
+        }
+    }
+    Ok(held)
+}
+
+fn read_frames(file: &dyn DiskFile, frames: &mut Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    let size = file.size()?;
+    let mut position = 0;
+    let mut turn: Option<Frame> = None;
+    loop {
+        let mut header = [0; HEADER_BYTES];
+        if file::read_at(file, &mut header, position)? < HEADER_BYTES {
+            return Ok(());
+        }
+        let Some(frame) = decode_header(&header) else { return Ok(()) };
+        let follows = turn.map_or(frame.sequence == frame.first, |last| {
+            frame.first == last.first && frame.sequence == last.sequence + 1
+        });
+        if !follows || frame.length > size.saturating_sub(position) {
+            return Ok(());
+        }
+        let mut payload = vec![0; usize::try_from(frame.length).unwrap_or(0)];
+        let read = file::read_at(file, &mut payload, position + wide(HEADER_BYTES))?;
+        if read < payload.len() || crc32c::crc32c(&payload) != frame.payload_crc {
+            return Ok(());
+        }
+        frames.push((frame.sequence, payload));
+        turn = Some(frame);
+        position += frame_bytes(0, frame.length);
+    }
+}
+
+fn next_entry(rest: &mut &[u8]) -> Option<Held> {
+    let topic_id = TopicId::from_uuid(Uuid::from_bytes(take(rest)?));
+    let partition = PartitionIndex::new(i32::from_be_bytes(take(rest)?))?;
+    let segment = Offset::new(i64::from_be_bytes(take(rest)?))?;
+    let position = u64::from_be_bytes(take(rest)?);
+    let length = usize::try_from(u32::from_be_bytes(take(rest)?)).ok()?;
+    let (bytes, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(Held { id: PartitionId { topic_id, partition }, segment, position, bytes: bytes.to_vec() })
+}
+
+/// Empties what is there of the last run's journal.
+pub(super) fn discard(disk: &dyn Disk, root: &Path) -> Result<(), StorageError> {
+    for name in NAMES {
+        let path = root.join(name);
+        match disk.open(&path, OpenMode::ReadWrite) {
+            Ok(file) => erase(file.as_ref()).map_err(failed("write", &path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("open", &path)(error)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

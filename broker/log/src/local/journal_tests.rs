@@ -1,0 +1,116 @@
+use tidelog_model::batch::{BatchBuilder, Compression};
+use tidelog_model::{LeaderEpoch, Timestamp};
+
+use super::*;
+use crate::os_disk::OsDisk;
+
+fn id(partition: i32) -> PartitionId {
+    let topic_id = TopicId::from_uuid(Uuid::from_u128(7));
+    PartitionId { topic_id, partition: PartitionIndex::new(partition).unwrap() }
+}
+
+fn epoch(value: i32) -> LeaderEpoch {
+    LeaderEpoch::new(value).unwrap()
+}
+
+fn frame(journal: &mut Journal, partition: i32, position: u64, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).unwrap();
+    assert!(journal.has_room(1, bytes.len() as u64));
+    let entry = encode_entry(id(partition), Offset::ZERO, position, length);
+    journal.write_frame(&[&entry, bytes]).unwrap();
+}
+
+fn held(root: &Path) -> Vec<(i32, u64, Vec<u8>)> {
+    let held = read_back(&OsDisk, root).unwrap();
+    held.into_iter().map(|held| (held.id.partition.get(), held.position, held.bytes)).collect()
+}
+
+#[test]
+fn rounds_are_read_back_in_order_across_both_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&OsDisk, dir.path(), 4 * BLOCK_BYTES, epoch(3)).unwrap();
+    let mut expected = Vec::new();
+    for number in 0..8_u8 {
+        frame(&mut journal, i32::from(number), u64::from(number), &[number; 100]);
+        expected.push((i32::from(number), u64::from(number), vec![number; 100]));
+        assert_eq!(held(dir.path()), expected);
+    }
+    assert!(!journal.has_room(1, 100), "both files are full");
+    journal.drained(true);
+    frame(&mut journal, 8, 8, b"next turn");
+    let expected: Vec<_> = expected.split_off(4).into_iter().chain([(8, 8, b"next turn".to_vec())]).collect();
+    assert_eq!(held(dir.path()), expected, "the first file is in its second turn");
+}
+
+#[test]
+fn a_file_whose_segments_could_not_be_synced_is_never_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&OsDisk, dir.path(), BLOCK_BYTES, epoch(0)).unwrap();
+    frame(&mut journal, 0, 0, b"kept");
+    frame(&mut journal, 1, 0, b"other file");
+    assert!(journal.draining().is_some());
+    journal.drained(false);
+    assert!(journal.draining().is_none());
+    assert!(!journal.has_room(1, 1));
+    assert_eq!(held(dir.path()).len(), 2);
+}
+
+#[test]
+fn frames_of_an_earlier_run_or_turn_are_not_taken_for_the_next_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&OsDisk, dir.path(), 8 * BLOCK_BYTES, epoch(1)).unwrap();
+    for number in 0..5 {
+        frame(&mut journal, number, 0, b"old");
+    }
+    drop(journal);
+    discard(&OsDisk, dir.path()).unwrap();
+    assert_eq!(held(dir.path()), []);
+    // Without the zeros of a new file, as if they had been lost.
+    let mut journal = Journal::create(&OsDisk, dir.path(), 0, epoch(2)).unwrap();
+    journal.size = 8 * BLOCK_BYTES;
+    frame(&mut journal, 9, 0, b"new");
+    assert_eq!(held(dir.path()), [(9, 0, b"new".to_vec())]);
+}
+
+#[test]
+fn a_torn_frame_ends_what_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&OsDisk, dir.path(), 8 * BLOCK_BYTES, epoch(0)).unwrap();
+    for number in 0..3 {
+        frame(&mut journal, number, 0, b"0123456789");
+    }
+    for byte in 0..u64::from(u8::try_from(HEADER_BYTES + ENTRY_BYTES + 10).unwrap()) {
+        let file = &journal.halves[0].file;
+        let mut old = [0];
+        file.read_at(&mut old, BLOCK_BYTES + byte).unwrap();
+        file.write_at(&[IoSlice::new(&[old[0] ^ 1])], BLOCK_BYTES + byte).unwrap();
+        assert_eq!(held(dir.path()).len(), 1, "byte {byte}");
+        file.write_at(&[IoSlice::new(&old)], BLOCK_BYTES + byte).unwrap();
+    }
+    assert_eq!(held(dir.path()).len(), 3);
+}
+
+#[test]
+fn what_was_removed_is_not_brought_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&OsDisk, dir.path(), 8 * BLOCK_BYTES, epoch(0)).unwrap();
+    frame(&mut journal, 0, 0, b"gone");
+    frame(&mut journal, 1, 0, b"stays");
+    journal.forget(id(0)).unwrap();
+    frame(&mut journal, 0, 0, b"of its successor");
+    let expected = [(1, 0, b"stays".to_vec()), (0, 0, b"of its successor".to_vec())];
+    assert_eq!(held(dir.path()), expected);
+}
+
+#[test]
+fn only_small_parts_are_worth_a_second_write() {
+    let appended = |size: usize| {
+        let mut builder = BatchBuilder::new(Compression::None, size);
+        builder.append(Timestamp::from_millis(1), None, Some(&vec![1; size]), &[]);
+        let batch = builder.build().unwrap().assign(Offset::ZERO, epoch(0));
+        Appended { id: id(0), segment: Offset::ZERO, position: 0, batches: vec![batch] }
+    };
+    assert!(is_small(&appended(1000)));
+    assert!(!is_small(&appended(20_000)));
+    assert_eq!(appended(1000).bytes(), u64::from(appended(1000).batches[0].header().size_bytes));
+}
