@@ -1,7 +1,7 @@
-//! Compaction against a model, with a map that is too small, with tombstones, and across every crash of a swap.
+//! Compaction against a model, with a map that is too small, and with tombstones.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -14,6 +14,9 @@ use crate::config::CleanupPolicy;
 use crate::engine::{AppendFailure, CommitListener, OpenedLog, PartitionId, ReadOutcome};
 use crate::local::{LogDir, LogDirOptions, Threads};
 use crate::os_disk::OsDisk;
+
+#[path = "compact_crash_tests.rs"]
+mod crash;
 
 #[derive(Debug)]
 struct Deaf;
@@ -56,7 +59,10 @@ type Row = (u64, i64, u8, Option<Vec<u8>>);
 
 /// A partition and everything that was ever appended to it.
 struct Rig {
-    root: TempDir,
+    /// Kept until the end, where the disk is the real one.
+    _temporary: Option<TempDir>,
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
     dir: Option<LogDir>,
     log: Arc<LocalLog>,
     config: LogConfig,
@@ -66,15 +72,20 @@ struct Rig {
 
 impl Rig {
     fn new(config: LogConfig) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let (dir, log) = open(&root, &config);
-        Self { root, dir: Some(dir), log, config, appended: Vec::new(), now: 1000 }
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().to_owned();
+        Self { _temporary: Some(temporary), ..Self::on(Arc::new(OsDisk), root, config) }
+    }
+
+    fn on(disk: Arc<dyn Disk>, root: PathBuf, config: LogConfig) -> Self {
+        let (dir, log) = open(&disk, &root, &config);
+        Self { _temporary: None, disk, root, dir: Some(dir), log, config, appended: Vec::new(), now: 1000 }
     }
 
     /// Ends without a clean shutdown and starts again.
     fn reopen(&mut self) {
         drop(self.dir.take());
-        let (dir, log) = open(&self.root, &self.config);
+        let (dir, log) = open(&self.disk, &self.root, &self.config);
         self.dir = Some(dir);
         self.log = log;
         assert_eq!(self.log.tail().writer.end(), self.end());
@@ -179,9 +190,9 @@ impl Rig {
     }
 }
 
-fn open(root: &TempDir, config: &LogConfig) -> (LogDir, Arc<LocalLog>) {
+fn open(disk: &Arc<dyn Disk>, root: &Path, config: &LogConfig) -> (LogDir, Arc<LocalLog>) {
     let options = LogDirOptions { sync_threads: 0, threads: Threads::None, ..LogDirOptions::default() };
-    let dir = LogDir::open(Arc::new(OsDisk), root.path(), options).unwrap();
+    let dir = LogDir::open(Arc::clone(disk), root, options).unwrap();
     let topic = TopicName::new("accounts").unwrap();
     let OpenedLog { log: opened, recovery } =
         dir.open_partition(id(), &topic, config.clone(), at(0), Arc::new(Deaf)).unwrap();
@@ -330,72 +341,6 @@ fn a_reader_that_has_begun_goes_on_in_the_old_segments() {
         assert!(batches > 1);
     }
     assert!(!rig.files().iter().any(|(path, _)| path.extension().is_some_and(|ending| ending == "deleted")));
-}
-
-#[test]
-fn a_crash_at_any_step_of_a_swap_leaves_the_old_segments_or_the_new_one() {
-    let mut rig = Rig::new(LogConfig { segment_bytes: 4096, ..config() });
-    rig.log.reconfigure(config());
-    rig.fill((0..20).map(|round| round % 3));
-    rig.log.reconfigure(LogConfig { segment_bytes: 1 << 20, ..config() });
-    let end = rig.active_base();
-    let old = rig.files();
-    rig.compact(1000);
-    assert_eq!(rig.log.segments().len(), 2, "all of it fits into one segment");
-    let fresh = std::fs::read(&rig.log.segments()[0].path).unwrap();
-    let compacted = rig.rows();
-    let dir = rig.log.dir.clone();
-    let before = Progress { first_dirty: Offset::ZERO, gaps_to: end };
-    let logs: Vec<PathBuf> = old
-        .iter()
-        .map(|(path, _)| path.clone())
-        .filter(|path| {
-            path.extension().is_some_and(|e| e == "log") && base_of_path(path).is_some_and(|base| base < end)
-        })
-        .collect();
-    assert!(logs.len() > 2);
-    let swap = dir.join(format!("{:020}.{:020}.swap", 0, end.get()));
-    let cleaned = compact_swap::cleaned_path(&dir, Offset::ZERO, end);
-    let steps = logs.len() + 4;
-    for step in 0..steps {
-        let torn = fresh.get(..fresh.len() / 2).unwrap().to_vec();
-        let mut files: BTreeMap<PathBuf, Vec<u8>> = old.iter().cloned().collect();
-        let done = match step {
-            0 => {
-                files.insert(cleaned.clone(), torn);
-                false
-            }
-            1 => {
-                files.insert(cleaned.clone(), fresh.clone());
-                false
-            }
-            _ => {
-                for path in logs.iter().take(step - 2) {
-                    let bytes = files.remove(path).unwrap();
-                    files.insert(path.with_extension("log.deleted"), bytes);
-                }
-                let name = if step == steps - 1 { logs[0].clone() } else { swap.clone() };
-                files.insert(name, fresh.clone());
-                true
-            }
-        };
-        drop(rig.dir.take());
-        rig.set_files(&files.into_iter().collect::<Vec<_>>());
-        before.write(&OsDisk, &dir).unwrap();
-        rig.reopen();
-        let rows = if done { compacted.clone() } else { rig.appended.clone() };
-        assert_eq!(rig.rows(), rows, "step {step}");
-        let stray = |path: &PathBuf| {
-            path.extension().is_some_and(|e| e == "swap" || e == "cleaned" || e == "deleted")
-        };
-        assert!(!rig.files().iter().any(|(path, _)| stray(path)), "step {step}");
-        rig.compact(1000);
-        assert_eq!(rig.rows(), compacted, "step {step}: the pass is made again");
-    }
-}
-
-fn base_of_path(path: &std::path::Path) -> Option<Offset> {
-    path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok()).and_then(Offset::new)
 }
 
 #[test]
