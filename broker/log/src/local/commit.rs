@@ -70,6 +70,11 @@ impl CommitQueue {
         self.arrived.notify_all();
     }
 
+    /// Drops what waits for a partition.
+    fn drop_waiting(&self, id: PartitionId) {
+        self.lock().batches.remove(&id);
+    }
+
     fn take(&self) -> BTreeMap<PartitionId, Vec<Pending>> {
         std::mem::take(&mut self.lock().batches)
     }
@@ -132,8 +137,10 @@ impl Committer {
         logs.insert(log.id, Arc::downgrade(log));
     }
 
-    /// Forgets a partition that is gone; batches still queued for it are dropped.
+    /// Forgets a partition that is gone; batches still queued for it are dropped, so that they do not get into
+    /// one that is created under the same id.
     pub(super) fn forget(&self, id: PartitionId) {
+        self.queue.drop_waiting(id);
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 

@@ -135,6 +135,12 @@ pub(super) fn sound_offset_bytes(index: &[u8], size: u64) -> usize {
     sound.count() * OFFSET_ENTRY
 }
 
+/// How many bytes from the front of an offset index hold entries of batches up to the one of `last`.
+pub(super) fn bytes_up_to(index: &[u8], last: TimeEntry) -> usize {
+    let (entries, _) = index.as_chunks::<OFFSET_ENTRY>();
+    entries.partition_point(|entry| OffsetEntry::decode(entry).relative <= last.relative) * OFFSET_ENTRY
+}
+
 /// One entry of the time index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TimeEntry {

@@ -54,7 +54,7 @@ pub struct LogDirOptions {
     /// Bytes of each of the two files of the commit journal, which are made when it is first of use; 0 for no
     /// journal.
     pub journal_bytes: u64,
-    /// How many partitions must share a round before it goes to the journal.
+    /// How many partitions must share a round for the journal to be made.
     pub journal_parts_min: usize,
 }
 
@@ -182,14 +182,22 @@ impl LogDir {
         retain::clean_up(disk, &dir)?;
         let log_start = retain::read_log_start(disk, &dir)?;
         compact_swap::finish(disk, &dir, log_start.unwrap_or(Offset::ZERO))?;
+        retain::finish_drop(disk, &dir, log_start.unwrap_or(Offset::ZERO))?;
         let compacted = Progress::read(disk, &dir)?;
         let known = Known {
             floor: self.floors.get(id),
+            log_start: log_start.unwrap_or(Offset::ZERO),
             index_interval_bytes: config.index_interval_bytes,
             cleaned_to: compacted.gaps_to,
             now,
         };
-        let recovered = recover::recover(disk, &dir, known)?;
+        let mut recovered = recover::recover(disk, &dir, known)?;
+        if recovered.damage.is_none() && recovered.end() < known.log_start {
+            // A relaxed flush policy has lost records that were trimmed before they were durable. Their offsets
+            // are not given out again.
+            recovered.restart_at(disk, &dir, known)?;
+            retain::finish_drop(disk, &dir, known.log_start)?;
+        }
         let found = Found { recovered, log_start, compacted };
         let (log, recovery) = self.assemble(id, dir, config, found, listener)?;
         self.committer.register(&log);
@@ -278,10 +286,12 @@ impl LogDir {
     pub fn remove_partition(&self, id: PartitionId) -> Result<(), StorageError> {
         let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         self.committer.forget(id);
-        self.journal.forget(id)?;
         self.forget_floor(id)?;
         let topic_dir = self.topic_dir(id.topic_id);
-        remove_dir(self.disk.as_ref(), &topic_dir, &id.partition.get().to_string())
+        let gone = set_aside(self.disk.as_ref(), &topic_dir, &id.partition.get().to_string())?;
+        // Only now, so that a crash leaves all of it or nothing.
+        self.journal.forget(id)?;
+        remove_tree(self.disk.as_ref(), &gone)
     }
 
     /// Removes a topic with all its partitions.
@@ -290,12 +300,18 @@ impl LogDir {
     /// As [`Self::remove_partition`].
     pub fn remove_topic(&self, id: TopicId) -> Result<(), StorageError> {
         let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        for partition in self.floors.partitions_of(id).into_iter().chain(self.committer.partitions_of(id)) {
-            self.committer.forget(partition);
-            self.floors.remove(partition)?;
+        let partitions: Vec<PartitionId> =
+            self.floors.partitions_of(id).into_iter().chain(self.committer.partitions_of(id)).collect();
+        for partition in &partitions {
+            self.committer.forget(*partition);
+            self.floors.remove(*partition)?;
         }
         self.floors.sync()?;
-        remove_dir(self.disk.as_ref(), &self.root.join(TOPICS), &dir_name(id))
+        let gone = set_aside(self.disk.as_ref(), &self.root.join(TOPICS), &dir_name(id))?;
+        for partition in partitions {
+            self.journal.forget(partition)?;
+        }
+        remove_tree(self.disk.as_ref(), &gone)
     }
 
     /// A floor must not outlive its segments: it would make their absence look like damage.
@@ -415,15 +431,16 @@ fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
     file::ensure_dir(disk, parent, &name.to_string_lossy())
 }
 
-/// Removes the directory `name`: first under another name, so that a crash in between leaves all or nothing.
-fn remove_dir(disk: &dyn Disk, parent: &Path, name: &str) -> Result<(), StorageError> {
+/// Gives the directory `name`, if it is there, another name, so that a crash while it is removed leaves all or
+/// nothing. Returns the new path.
+fn set_aside(disk: &dyn Disk, parent: &Path, name: &str) -> Result<PathBuf, StorageError> {
     let (dir, gone) = (parent.join(name), parent.join(format!("{name}{GONE}")));
     match disk.rename(&dir, &gone) {
         Ok(()) => disk.sync_dir(parent).map_err(failed("sync", parent))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("rename", &dir)(error)),
     }
-    remove_tree(disk, &gone)
+    Ok(gone)
 }
 
 fn remove_tree(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {

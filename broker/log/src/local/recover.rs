@@ -36,10 +36,31 @@ pub(super) struct Recovered {
     pub(super) damage: Option<ReadError>,
 }
 
+impl Recovered {
+    /// The next offset to assign.
+    pub(super) fn end(&self) -> Offset {
+        self.segments.last().map_or(Offset::ZERO, |segment| segment.next_offset())
+    }
+
+    /// Lets the log go on at its start, without anything in it.
+    pub(super) fn restart_at(
+        &mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        known: Known,
+    ) -> Result<(), StorageError> {
+        self.segments = vec![Arc::new(Segment::create(disk, dir, known.log_start)?)];
+        self.active = ActiveState::new(known.now);
+        Ok(())
+    }
+}
+
 /// What the caller knows of the partition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) floor: Option<Floor>,
+    /// Segments wholly below it may be gone.
+    pub(super) log_start: Offset,
     pub(super) index_interval_bytes: u32,
     /// Below this offset compaction may have left gaps.
     pub(super) cleaned_to: Offset,
@@ -52,7 +73,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, known: Known) -> Result<Recov
     for base in segment_bases(disk, dir)? {
         segments.push(Arc::new(Segment::open(disk, dir, base)?));
     }
-    let damage = missing(dir, &segments, known.floor);
+    let damage = missing(dir, &segments, known);
     if segments.is_empty() {
         segments.push(Arc::new(Segment::create(disk, dir, Offset::ZERO)?));
     }
@@ -80,8 +101,9 @@ fn segment_bases(disk: &dyn Disk, dir: &Path) -> Result<Vec<Offset>, StorageErro
 }
 
 /// A segment of which bytes were durable has to be there: files do not get lost by a crash.
-fn missing(dir: &Path, segments: &[Arc<Segment>], floor: Option<Floor>) -> Option<ReadError> {
-    let floor = floor.filter(|floor| floor.end > Offset::ZERO)?;
+fn missing(dir: &Path, segments: &[Arc<Segment>], known: Known) -> Option<ReadError> {
+    // A floor that could not be written lags behind, and may lead to a segment that was dropped.
+    let floor = known.floor.filter(|floor| floor.end > known.log_start)?;
     if segments.iter().any(|segment| segment.base == floor.segment) {
         return None;
     }
@@ -231,6 +253,9 @@ impl Recovery<'_> {
         offsets.truncate(index::sound_offset_bytes(&offsets, durable.bytes));
         let mut times = load("timeindex")?.unwrap_or_default();
         times.truncate(index::sound_time_bytes(&times, segment.base, durable.end));
+        // A power cut can leave one of them shorter than the other: past its last entry the time index says
+        // nothing of what is the largest time, so the walk starts there.
+        offsets.truncate(index::last_time_entry(&times).map_or(0, |last| index::bytes_up_to(&offsets, last)));
         if offsets.is_empty() {
             // Whether a time index holds is known only by the walk that an offset index starts.
             times.clear();

@@ -13,7 +13,7 @@ use super::compact;
 use super::compact_swap;
 use super::file;
 use super::local_log::LocalLog;
-use super::segment::Segment;
+use super::segment::{Segment, base_of};
 use super::writer::WriteError;
 use crate::config::LogConfig;
 use crate::disk::Disk;
@@ -63,6 +63,25 @@ pub(super) fn clean_up(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> 
             let path = dir.join(&entry.name);
             disk.remove_file(&path).map_err(failed("remove", &path))?;
         }
+    }
+    Ok(())
+}
+
+/// Finishes what a crash may have left of dropping segments: of those wholly below the start any may be left.
+pub(super) fn finish_drop(disk: &dyn Disk, dir: &Path, log_start: Offset) -> Result<(), StorageError> {
+    let entries = disk.list(dir).map_err(failed("list", dir))?;
+    let bases = entries.iter().filter_map(|entry| base_of(&entry.name, "log"));
+    let Some(first) = bases.filter(|base| *base <= log_start).max() else { return Ok(()) };
+    let base = |name: &str| EXTENSIONS.iter().find_map(|extension| base_of(name, extension));
+    let below = |name: &str| base(name).is_some_and(|base| base < first);
+    if !entries.iter().any(|entry| below(&entry.name)) {
+        return Ok(());
+    }
+    // The start was read from a name that may not be durable yet.
+    disk.sync_dir(dir).map_err(failed("sync", dir))?;
+    for entry in entries.iter().filter(|entry| below(&entry.name)) {
+        let path = dir.join(&entry.name);
+        disk.remove_file(&path).map_err(failed("remove", &path))?;
     }
     Ok(())
 }

@@ -161,7 +161,8 @@ pub(super) fn scan_tail(
     chain: &mut Chain,
     index_interval_bytes: u32,
 ) -> Result<TailEnd, StorageError> {
-    let dropped = segment.file.drop_cache(scan.position);
+    // From the front: only whole pages are dropped, and a page can be large.
+    let dropped = segment.file.drop_cache(0);
     dropped.map_err(failed("drop the cache of", &segment.path))?;
     let size = segment.size();
     let mut window = Window { bytes: Bytes::new(), at: scan.position };

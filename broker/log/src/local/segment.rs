@@ -3,6 +3,7 @@
 //! Readers share it with the writer: bytes below [`Segment::size`] never change, except that a write that
 //! failed half-way is cut off again before anything of it was reported.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -16,6 +17,8 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::engine::ReadWait;
 use crate::error::{ReadError, StorageError, failed};
 
+/// The ends of the names of the files that a new segment has.
+const CREATED: [&str; 3] = ["log", "index", "timeindex"];
 /// The bytes read at once when only headers are looked at and batches are small.
 const WALK_BYTES: usize = 16 * 1024;
 /// The same while batches are so large that reading past their headers would be for nothing.
@@ -143,13 +146,26 @@ impl Segment {
     /// Creates an empty segment in `dir`, over whatever an attempt that failed has left under its names. Its
     /// names are durable when this returns.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<Self, StorageError> {
-        for extension in ["log", "index", "timeindex"] {
+        for extension in CREATED {
             let path = dir.join(file_name(base, extension));
             let file = disk.open(&path, OpenMode::Create).map_err(failed("create", &path))?;
             file.set_size(0).map_err(failed("empty", &path))?;
         }
         disk.sync_dir(dir).map_err(failed("sync", dir))?;
         Self::open(disk, dir, base)
+    }
+
+    /// Removes what a [`Self::create`] that failed has left, durably.
+    pub(super) fn discard(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), StorageError> {
+        for extension in CREATED {
+            let path = dir.join(file_name(base, extension));
+            match disk.remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("remove", &path)(error)),
+            }
+        }
+        disk.sync_dir(dir).map_err(failed("sync", dir))
     }
 
     /// Opens a segment as it stands; its end and indexes are for recovery to find.

@@ -138,7 +138,9 @@ impl Writer {
         if let Err(error) = file::write_all(self.segment.file.as_ref(), &mut parts, start) {
             let cause = failed("write", &self.segment.path)(error);
             // Part of it may be there: without the cut a later write could leave it in front of itself.
-            return Err(match self.segment.file.set_size(start) {
+            // And without the sync a power cut could bring back what its owner was told is not there.
+            let cut = self.segment.file.set_size(start).and_then(|()| self.segment.file.sync_data());
+            return Err(match cut {
                 Ok(()) => WriteError::CutBack(cause),
                 Err(_) => WriteError::Unknown(cause),
             });
@@ -196,11 +198,18 @@ impl Writer {
     pub(super) fn roll(&mut self, now: Timestamp) -> Result<Arc<Segment>, WriteError> {
         // After a failed sync nothing is known of the bytes before: that is the end of this partition.
         self.sync().map_err(WriteError::Unknown)?;
-        self.start_next(now).map_err(WriteError::CutBack)
+        let (disk, dir, base) = (self.disk.as_ref(), self.dir.as_path(), self.end());
+        let next = Segment::create(disk, dir, base).map_err(|error| {
+            // What is left of it must not stand beside a segment that goes on past its base.
+            match Segment::discard(disk, dir, base) {
+                Ok(()) => WriteError::CutBack(error),
+                Err(_) => WriteError::Unknown(error),
+            }
+        })?;
+        Ok(self.start(Arc::new(next), now))
     }
 
-    fn start_next(&mut self, now: Timestamp) -> Result<Arc<Segment>, StorageError> {
-        let next = Arc::new(Segment::create(self.disk.as_ref(), &self.dir, self.end())?);
+    fn start(&mut self, next: Arc<Segment>, now: Timestamp) -> Arc<Segment> {
         self.push_time_entry();
         if let Err(error) = self.write_indexes() {
             tracing::warn!(%error, "an index lags behind");
@@ -208,7 +217,7 @@ impl Writer {
         seal_indexes(self.disk.as_ref(), &self.segment);
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
         *self = Self::resume(disk, dir, Arc::clone(&next), ActiveState::new(now));
-        Ok(next)
+        next
     }
 
     /// Makes the segment and its index files whole for a clean end.
