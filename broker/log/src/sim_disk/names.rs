@@ -53,6 +53,15 @@ impl Names {
         self.seen.iter().map(|(name, inode)| (name, *inode))
     }
 
+    /// All that a name leads to, or may lead to after a power cut.
+    pub(super) fn inodes(&self) -> impl Iterator<Item = Inode> {
+        let pending = self.pending.iter().filter_map(|change| match change {
+            Change::Link { inode, .. } | Change::Rename { inode, .. } => Some(*inode),
+            Change::Unlink { .. } => None,
+        });
+        self.seen.values().chain(self.device.values()).copied().chain(pending)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }

@@ -121,7 +121,7 @@ impl State {
         while let Some(inode) = found.pop() {
             let Some(node) = self.nodes.remove(&inode) else { continue };
             if let Node::Dir(names) = &node {
-                found.extend(names.iter().map(|(_, inode)| inode));
+                found.extend(names.inodes());
             }
             named.insert(inode, node);
         }

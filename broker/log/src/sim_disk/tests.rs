@@ -158,6 +158,16 @@ fn a_removed_name_may_come_back_until_its_directory_is_synced() {
 }
 
 #[test]
+fn what_a_removed_name_led_to_may_come_back_even_after_the_end_of_the_process() {
+    let (disk, _) = disk_with(b"x");
+    disk.remove_file(path("/a")).unwrap();
+    let next = disk.kill();
+    assert!(names(&next, "/").is_empty());
+    let back = (0..SEEDS).filter_map(|seed| content(&next.crash(seed), "/a"));
+    assert!(back.map(|content| assert_eq!(content, b"x")).count() > 0);
+}
+
+#[test]
 fn directories_are_created_renamed_and_removed_when_empty() {
     let disk = SimDisk::new(1);
     disk.create_dir(path("/d")).unwrap();

@@ -1,0 +1,140 @@
+//! Random lives of a data directory, from crash to crash.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use tidelog_log::sim_disk::{Fault, SimDisk};
+
+use super::model::{Broken, Cut};
+use super::planted::Plant;
+use super::world::{Trouble, World};
+
+/// Which life to live.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) seed: u64,
+    pub(crate) plant: Plant,
+    /// Calls fail now and then.
+    pub(crate) faulty: bool,
+    /// How many times the data directory comes to an end.
+    pub(crate) ends: u64,
+    /// How many other outcomes of each end are looked at.
+    pub(crate) branches: u64,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self { seed: 0, plant: Plant::Nothing, faulty: false, ends: 12, branches: 3 }
+    }
+}
+
+/// Lives a life; how many crash points it went through.
+pub(crate) fn live(life: Life) -> Result<u64, Broken> {
+    let mut world = World::new(life.seed, life.plant);
+    world.faulty = life.faulty;
+    let mut points = 0;
+    world.restart(world.sim.clone(), Cut::Power)?;
+    for _ in 0..life.ends {
+        points += run(&mut world)?;
+        world.let_go();
+        let power = !world.rng.one_in(8);
+        for _ in 0..life.branches {
+            let (sim, cut) = end(&mut world, power);
+            points += world.try_recovery(&sim, cut)?;
+        }
+        let (sim, cut) = end(&mut world, power);
+        world.restart(sim, cut)?;
+        points += 1;
+    }
+    Ok(points)
+}
+
+fn end(world: &mut World, power: bool) -> (SimDisk, Cut) {
+    if power { (world.sim.crash(world.rng.next()), Cut::Power) } else { (world.sim.kill(), Cut::Process) }
+}
+
+/// Works until the machine stops or it has been long enough.
+fn run(world: &mut World) -> Result<u64, Broken> {
+    let mut restarts = 0;
+    if world.rng.one_in(8) {
+        // Ends between two steps, with all threads at rest.
+    } else {
+        let more = world.rng.below(80) + 1;
+        world.sim.stop_after(more);
+    }
+    for _ in 0..40 {
+        if world.faulty && world.rng.one_in(6) {
+            let fault = [Fault::Io, Fault::Io, Fault::Full, Fault::Short, Fault::Interrupted];
+            let fault = fault[usize::try_from(world.rng.below(5)).unwrap_or(0)];
+            let call = world.sim.calls() + world.rng.below(20);
+            world.sim.fail_call(call, fault);
+        }
+        let step = world.step();
+        if world.sim.is_stopped() {
+            return match step {
+                Err(Trouble::Broken(broken)) => Err(broken),
+                _ => Ok(restarts),
+            };
+        }
+        match step {
+            Ok(()) => {}
+            Err(Trouble::Broken(broken)) => return Err(broken),
+            Err(Trouble::Failed(error)) if !world.faulty && !world.full => return Err(error),
+            Err(Trouble::Failed(_)) => {
+                // Nobody goes on with what has failed: the process ends and starts again.
+                world.let_go();
+                world.parts.iter_mut().filter(|_| world.faulty).for_each(|part| part.model.device_failed());
+                restarts += 1;
+                let sim = world.sim.kill();
+                world.restart(sim, Cut::Process)?;
+            }
+        }
+    }
+    Ok(restarts)
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+}
+
+/// Lives one life after the other on all processors until enough crash points are gone through.
+fn live_through(wanted: u64, faulty: bool) {
+    let first = setting("TIDELOG_SEED", 1);
+    let (seeds, points, failed) = (AtomicU64::new(first), AtomicU64::new(0), AtomicBool::new(false));
+    let started = Instant::now();
+    let traced = std::env::var_os("TIDELOG_TRACE").is_some();
+    let threads =
+        std::thread::available_parallelism().map_or(1, |count| if traced { 1 } else { count.get() });
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while points.load(Ordering::Relaxed) < wanted && !failed.load(Ordering::Relaxed) {
+                    let seed = seeds.fetch_add(1, Ordering::Relaxed);
+                    match live(Life { seed, faulty, ..Life::default() }) {
+                        Ok(count) => {
+                            points.fetch_add(count, Ordering::Relaxed);
+                        }
+                        Err(broken) => {
+                            failed.store(true, Ordering::Relaxed);
+                            eprintln!("TIDELOG_SEED={seed} breaks a promise (faulty: {faulty}): {broken}");
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (points, seeds) = (points.into_inner(), seeds.into_inner() - first);
+    eprintln!("{points} crash points in {seeds} lives, {:.1} s", started.elapsed().as_secs_f64());
+    assert!(!failed.into_inner(), "a promise was broken: see the seed above");
+    assert!(points >= wanted);
+}
+
+#[test]
+fn what_was_acknowledged_or_served_survives_every_crash() {
+    live_through(setting("TIDELOG_CRASH_POINTS", 4000), false);
+}
+
+#[test]
+fn what_was_acknowledged_or_served_survives_crashes_of_a_device_that_fails() {
+    live_through(setting("TIDELOG_CRASH_POINTS", 4000) / 2, true);
+}
