@@ -107,6 +107,23 @@ pub(crate) async fn one_at_a_time(
     Ok((quantile(&times, 0.5), quantile(&times, 0.99)))
 }
 
+/// Numbers, each at the moment it is due. From a thread of its own: the timer of an async runtime is a
+/// millisecond coarse, which is more than what is measured.
+fn ticks(gap: Duration, count: u32) -> tokio::sync::mpsc::UnboundedReceiver<(u32, Instant)> {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let begun = Instant::now();
+        for number in 0..count {
+            let due = begun + gap * number;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if sender.send((number, due)).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
 /// One small durable record a second to each of `partitions`, spread evenly over the second, for `seconds`:
 /// the latency of each send from the moment it was due (open loop).
 pub(crate) async fn trickle(
@@ -118,11 +135,9 @@ pub(crate) async fn trickle(
     let producer = Arc::new(client.producer().linger(Duration::ZERO).build()?);
     let latencies = Arc::new(Mutex::new(Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?));
     let gap = Duration::from_secs(1) / u32::try_from(partitions)?;
-    let begun = tokio::time::Instant::now();
+    let mut ticks = ticks(gap, u32::try_from(partitions)? * seconds);
     let mut sends = tokio::task::JoinSet::new();
-    for number in 0..u32::try_from(partitions)? * seconds {
-        let due = begun + gap * number;
-        tokio::time::sleep_until(due).await;
+    while let Some((number, due)) = ticks.recv().await {
         let partition = i32::try_from(number)? % partitions;
         let record = Record::new(topic).value(vec![b'x'; 100]).partition(partition);
         let (producer, latencies) = (Arc::clone(&producer), Arc::clone(&latencies));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::batch::{AssignedBatch, BatchHeader};
-use tidelog_model::{Offset, PartitionIndex, Timestamp, TopicId};
+use tidelog_model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
 use crate::config::LogConfig;
 use crate::error::{ReadError, StorageError};
@@ -77,6 +77,10 @@ pub trait PartitionLog: Debug + Send + Sync {
 
     /// The first offset kept.
     fn log_start(&self) -> Offset;
+
+    /// The leader epochs with the offsets where they begin, both ascending; the last one is that of this run
+    /// (KIP-101, KIP-320; [`crate::epoch_end`] answers what readers ask). It stays known of dropped records.
+    fn leader_epochs(&self) -> Vec<(LeaderEpoch, Offset)>;
 
     /// How much there is.
     fn stats(&self) -> LogStats;

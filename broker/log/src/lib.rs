@@ -25,5 +25,5 @@ pub use engine::{
     PartitionLog, ReadOutcome, ReadSlice, ReadWait, RecoveryReport, VerifyReport,
 };
 pub use error::{OpenError, ReadError, StorageError};
-pub use local::{LogDir, LogDirOptions, Threads};
+pub use local::{LogDir, LogDirOptions, Threads, epoch_end};
 pub use os_disk::OsDisk;

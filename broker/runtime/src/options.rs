@@ -71,7 +71,8 @@ impl BrokerOptions {
             blocking_reads_max: 32,
             // Recovery waits for the device more than for the processor.
             recovery_threads: (cores * 4).min(32),
-            sync_threads: 4,
+            // They wait for the device, which takes many syncs side by side better than in turn.
+            sync_threads: 16,
             maintenance_interval: Duration::from_secs(30),
             disk_check_interval: Duration::from_secs(1),
             disk_reserve_bytes: 256 * 1024 * 1024,

@@ -1,10 +1,11 @@
 //! Who makes the journal, and who frees its files: a thread of its own, so that no round waits for it.
 //!
 //! ```text
-//! first round that would use it ► make the files
+//! many partitions              ► make the files
 //! a file is full                ► sync the segments it has bytes of, one after the other ► free
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +17,9 @@ use super::log_dir::{LogDirOptions, Threads};
 use crate::disk::Disk;
 use crate::engine::PartitionId;
 use crate::error::StorageError;
+
+/// The journal is made for one round with so many parts, or this many times as many partitions in all.
+const SEEN_FACTOR: usize = 8;
 
 /// Whether there is a journal.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ enum State {
 #[derive(Debug)]
 struct Work {
     state: State,
+    /// Partitions that got small writes while there was no journal.
+    seen: BTreeSet<PartitionId>,
     /// A file waits for its segments to be synced.
     draining: bool,
     closed: bool,
@@ -45,7 +51,8 @@ pub(super) struct SharedJournal {
     root: PathBuf,
     /// Bytes of each of its files.
     size: u64,
-    /// Rounds with fewer parts are not worth a second write.
+    /// How many parts a round must have for the files to be made. Once they are there, every small part is
+    /// cheaper to sync in them: nothing but data changes.
     parts_min: usize,
     epoch: LeaderEpoch,
     /// Somebody runs [`Self::run`]; without, the work is done after each round.
@@ -65,7 +72,7 @@ impl SharedJournal {
             parts_min: options.journal_parts_min,
             epoch,
             threaded: options.threads == Threads::Own,
-            work: Mutex::new(Work { state, draining: false, closed: false }),
+            work: Mutex::new(Work { state, seen: BTreeSet::new(), draining: false, closed: false }),
             changed: Condvar::new(),
         }
     }
@@ -76,7 +83,7 @@ impl SharedJournal {
 
     /// Makes a round durable; answers whether it did. If not, the segments have to be synced.
     pub(super) fn commit(&self, round: &[(Arc<LocalLog>, Appended)]) -> bool {
-        if round.len() < self.parts_min {
+        if round.is_empty() {
             return false;
         }
         let mut work = self.lock();
@@ -84,8 +91,12 @@ impl SharedJournal {
         let journal = match &mut work.state {
             State::Ready(journal) => journal,
             State::Unused => {
-                work.state = State::Wanted;
-                self.changed.notify_all();
+                work.seen.extend(round.iter().map(|(log, _)| log.id));
+                if round.len() >= self.parts_min || work.seen.len() >= self.parts_min * SEEN_FACTOR {
+                    work.seen.clear();
+                    work.state = State::Wanted;
+                    self.changed.notify_all();
+                }
                 return false;
             }
             State::Wanted | State::Off => return false,

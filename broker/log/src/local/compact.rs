@@ -155,6 +155,7 @@ impl Pass<'_> {
         let rule = self.map(&segments, progress.first_dirty, map_bytes_max)?;
         progress.gaps_to = progress.gaps_to.max(rule.mapped_to);
         progress.write(log.disk.as_ref(), &log.dir)?;
+        log.epochs.save_below(log.disk.as_ref(), &log.dir, rule.mapped_to);
         let below = segments.partition_point(|segment| segment.base < rule.mapped_to);
         let mut saved = 0;
         let groups = Groups { rest: segments.get(..below).unwrap_or_default(), config: self.config };

@@ -121,6 +121,17 @@ pub(super) fn last_offset_entry(index: &[u8]) -> Option<OffsetEntry> {
     index.last_chunk().map(OffsetEntry::decode)
 }
 
+/// How many entries an offset index has.
+pub(super) fn offset_entry_count(index: &[u8]) -> usize {
+    index.len() / OFFSET_ENTRY
+}
+
+/// The entry with this number, from 0.
+pub(super) fn offset_entry(index: &[u8], number: usize) -> Option<OffsetEntry> {
+    let (entries, _) = index.as_chunks::<OFFSET_ENTRY>();
+    entries.get(number).map(OffsetEntry::decode)
+}
+
 /// How many bytes from the front of an offset index hold entries that ascend and lie below `size` bytes of
 /// the segment.
 pub(super) fn sound_offset_bytes(index: &[u8], size: u64) -> usize {

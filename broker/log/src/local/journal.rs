@@ -245,6 +245,7 @@ fn frame_bytes(entries: usize, bytes: u64) -> u64 {
     all.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
 }
 
+/// Writes zeros, a piece at a time, each with its own sync: rounds go on meanwhile and wait for the same device.
 fn fill(file: &dyn DiskFile, size: u64) -> io::Result<()> {
     let zeros = vec![0; 1 << 20];
     let mut position = 0;
@@ -252,9 +253,10 @@ fn fill(file: &dyn DiskFile, size: u64) -> io::Result<()> {
         let length = usize::try_from(size - position).unwrap_or(usize::MAX).min(zeros.len());
         let part = zeros.get(..length).unwrap_or_default();
         file::write_all(file, &mut [IoSlice::new(part)], position)?;
+        file.sync_data()?;
         position += wide(length);
     }
-    file.sync_data()
+    Ok(())
 }
 
 fn erase(file: &dyn DiskFile) -> io::Result<()> {

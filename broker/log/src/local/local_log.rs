@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tidelog_model::batch::{AssignedBatch, BatchHeader};
-use tidelog_model::{Offset, Timestamp};
+use tidelog_model::{LeaderEpoch, Offset, Timestamp};
 
 use super::commit::CommitQueue;
 use super::compact_swap::Progress;
+use super::epochs::Epochs;
 use super::floor::FloorTable;
 use super::read::{self, Want};
 use super::retain::{self, Dropped};
@@ -87,6 +88,7 @@ pub(super) struct LocalLog {
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     log_start: AtomicI64,
     damage: Option<Damage>,
+    pub(super) epochs: Epochs,
     tail: Mutex<Tail>,
     /// Held by the one pass of maintenance or trim that may drop segments.
     pub(super) dropped: Mutex<Vec<Dropped>>,
@@ -113,6 +115,7 @@ pub(super) struct Parts {
     pub(super) log_start: Offset,
     pub(super) damage: Option<Damage>,
     pub(super) compacted: Progress,
+    pub(super) epochs: Epochs,
     pub(super) writer: Writer,
 }
 
@@ -130,6 +133,7 @@ impl LocalLog {
             segments: RwLock::new(Arc::new(parts.segments)),
             log_start: AtomicI64::new(parts.log_start.get()),
             damage: parts.damage,
+            epochs: parts.epochs,
             tail: Mutex::new(Tail {
                 writer: parts.writer,
                 incarnation: 0,
@@ -354,6 +358,10 @@ impl PartitionLog for LocalLog {
 
     fn log_start(&self) -> Offset {
         Offset::new(self.log_start.load(Ordering::Acquire)).unwrap_or(Offset::ZERO)
+    }
+
+    fn leader_epochs(&self) -> Vec<(LeaderEpoch, Offset)> {
+        self.epochs.entries().to_vec()
     }
 
     fn stats(&self) -> LogStats {

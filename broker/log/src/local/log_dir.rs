@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::checkpoint::SharedJournal;
 use super::commit::{CommitQueue, Committer};
 use super::compact_swap::{self, Progress};
+use super::epochs::Epochs;
 use super::file;
 use super::floor::FloorTable;
 use super::identity::{self, Identity};
@@ -220,6 +221,7 @@ impl LogDir {
         let damage = damage.and_then(Damage::of);
         let log_end = damage.as_ref().map_or(last.next_offset(), |damage| damage.offset);
         let log_start = found.log_start.unwrap_or(Offset::ZERO).max(first.base).min(log_end);
+        let epochs = Epochs::find(self.disk.as_ref(), &dir, &segments, log_end, self.identity.leader_epoch)?;
         let disk = Arc::clone(&self.disk);
         let writer = if damage.is_some() {
             Writer::fenced(disk, dir.clone(), last)
@@ -246,6 +248,7 @@ impl LogDir {
             log_start,
             damage,
             compacted: found.compacted,
+            epochs,
             writer,
         }));
         if recovery.corrupt.is_none() {

@@ -7,7 +7,7 @@
 //!          └─ local_log ─┬─ read             reading
 //!                        └─ retain ─ compact ─ compact_map, compact_swap
 //!                                            maintenance
-//! segment ─ index ─ file    floor            files
+//! segment ─ index ─ file    floor  epochs    files
 //! ```
 
 mod checkpoint;
@@ -15,6 +15,7 @@ mod commit;
 mod compact;
 mod compact_map;
 mod compact_swap;
+mod epochs;
 mod file;
 mod floor;
 mod identity;
@@ -32,4 +33,5 @@ mod sync_pool;
 mod torn;
 mod writer;
 
+pub use epochs::epoch_end;
 pub use log_dir::{LogDir, LogDirOptions, Threads};

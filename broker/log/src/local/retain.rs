@@ -181,6 +181,7 @@ fn drop_below(
     }
     // A floor that a power cut takes back must not lead to a segment that is gone.
     log.floors.sync()?;
+    log.epochs.save_below(log.disk.as_ref(), &log.dir, start);
     log.change_segments(|segments| drop(segments.drain(..gone)));
     let mut bytes = 0;
     for segment in segments.iter().take(gone) {
