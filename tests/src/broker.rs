@@ -104,9 +104,10 @@ impl BrokerCommand {
     pub fn start(&self) -> Result<BrokerProcess> {
         let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         writeln!(log, "--- start")?;
+        // May build the binary first, which is not part of the start.
+        let mut command = self.command()?;
         let begin = Instant::now();
-        let mut child =
-            self.command()?.stdout(Stdio::piped()).stderr(log).spawn().context("starting the broker")?;
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().context("starting the broker")?;
         let lines = lines(&mut child)?;
         let mut process = BrokerProcess { child, command: self.clone(), ready_in: Duration::ZERO };
         let Ok(line) = lines.recv_timeout(READY_DEADLINE) else {
