@@ -187,6 +187,7 @@ impl LogDir {
         let compacted = Progress::read(disk, &dir)?;
         let known = Known {
             floor: self.floors.get(id),
+            clean: self.clean,
             log_start: log_start.unwrap_or(Offset::ZERO),
             index_interval_bytes: config.index_interval_bytes,
             cleaned_to: compacted.gaps_to,

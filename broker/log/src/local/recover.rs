@@ -59,6 +59,8 @@ impl Recovered {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) floor: Option<Floor>,
+    /// The last run has ended cleanly.
+    pub(super) clean: bool,
     /// Segments wholly below it may be gone.
     pub(super) log_start: Offset,
     pub(super) index_interval_bytes: u32,
@@ -203,6 +205,10 @@ impl Recovery<'_> {
             segment.file.sync_data().map_err(failed("sync", &segment.path))?;
         } else {
             segment.set_end(scan.position, chain.expected, scan.max_timestamp);
+            if next.is_none() && !self.known.clean {
+                // It may end here because a run that was killed has cut it, and not synced the cut.
+                segment.file.sync_data().map_err(failed("sync", &segment.path))?;
+            }
         }
         Ok(scan)
     }
