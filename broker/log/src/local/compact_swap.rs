@@ -105,6 +105,8 @@ pub(super) fn finish(disk: &dyn Disk, dir: &Path, log_start: Offset) -> Result<(
             disk.remove_file(&swap).map_err(failed("remove", &swap))?;
             continue;
         }
+        // A run that was killed may have left the name like this, and a power cut could undo it.
+        disk.sync_dir(dir).map_err(failed("sync", dir))?;
         for original in &entries {
             let found = retain::EXTENSIONS.iter().find_map(|extension| base_of(&original.name, extension));
             if found.is_some_and(|found| base <= found && found < end) {

@@ -328,15 +328,10 @@ impl LogDir {
     fn finish_removals(&self) -> Result<(), StorageError> {
         let disk = self.disk.as_ref();
         let topics = self.root.join(TOPICS);
+        finish_removals_in(disk, &topics)?;
         for entry in disk.list(&topics).map_err(failed("list", &topics))? {
-            let dir = topics.join(&entry.name);
-            if entry.name.ends_with(GONE) {
-                remove_tree(disk, &dir)?;
-            } else if entry.is_dir {
-                let inside = disk.list(&dir).map_err(failed("list", &dir))?;
-                for gone in inside.iter().filter(|inside| inside.name.ends_with(GONE)) {
-                    remove_tree(disk, &dir.join(&gone.name))?;
-                }
+            if entry.is_dir {
+                finish_removals_in(disk, &topics.join(&entry.name))?;
             }
         }
         Ok(())
@@ -433,6 +428,16 @@ fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     create_dirs(disk, parent)?;
     file::ensure_dir(disk, parent, &name.to_string_lossy())
+}
+
+fn finish_removals_in(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    let entries = disk.list(dir).map_err(failed("list", dir))?;
+    let gone: Vec<_> = entries.iter().filter(|entry| entry.name.ends_with(GONE)).collect();
+    if !gone.is_empty() {
+        // A run that was killed may have left the names like this, and a power cut could undo them.
+        disk.sync_dir(dir).map_err(failed("sync", dir))?;
+    }
+    gone.iter().try_for_each(|entry| remove_tree(disk, &dir.join(&entry.name)))
 }
 
 /// Gives the directory `name`, if it is there, another name, so that a crash while it is removed leaves all or
