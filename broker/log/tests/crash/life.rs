@@ -97,35 +97,47 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
-/// Lives one life after the other on all processors until enough crash points are gone through.
+/// What all threads of a test share.
+#[derive(Default)]
+struct Lives {
+    next_seed: AtomicU64,
+    points: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl Lives {
+    /// Lives one life after the other until enough crash points are gone through.
+    fn live(&self, wanted: u64, faulty: bool) {
+        while self.points.load(Ordering::Relaxed) < wanted && !self.failed.load(Ordering::Relaxed) {
+            let seed = self.next_seed.fetch_add(1, Ordering::Relaxed);
+            match live(Life { seed, faulty, ..Life::default() }) {
+                Ok(points) => self.points.fetch_add(points, Ordering::Relaxed),
+                Err(broken) => {
+                    eprintln!("TIDELOG_SEED={seed} breaks a promise (faulty: {faulty}): {broken}");
+                    self.failed.store(true, Ordering::Relaxed);
+                    return;
+                }
+            };
+        }
+    }
+}
+
+/// Lives on all processors, or on one when what happens is told.
 fn live_through(wanted: u64, faulty: bool) {
     let first = setting("TIDELOG_SEED", 1);
-    let (seeds, points, failed) = (AtomicU64::new(first), AtomicU64::new(0), AtomicBool::new(false));
+    let lives = Lives { next_seed: AtomicU64::new(first), ..Lives::default() };
     let started = Instant::now();
     let traced = std::env::var_os("TIDELOG_TRACE").is_some();
     let threads =
         std::thread::available_parallelism().map_or(1, |count| if traced { 1 } else { count.get() });
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| {
-                while points.load(Ordering::Relaxed) < wanted && !failed.load(Ordering::Relaxed) {
-                    let seed = seeds.fetch_add(1, Ordering::Relaxed);
-                    match live(Life { seed, faulty, ..Life::default() }) {
-                        Ok(count) => {
-                            points.fetch_add(count, Ordering::Relaxed);
-                        }
-                        Err(broken) => {
-                            failed.store(true, Ordering::Relaxed);
-                            eprintln!("TIDELOG_SEED={seed} breaks a promise (faulty: {faulty}): {broken}");
-                        }
-                    }
-                }
-            });
+            scope.spawn(|| lives.live(wanted, faulty));
         }
     });
-    let (points, seeds) = (points.into_inner(), seeds.into_inner() - first);
+    let (points, seeds) = (lives.points.into_inner(), lives.next_seed.into_inner() - first);
     eprintln!("{points} crash points in {seeds} lives, {:.1} s", started.elapsed().as_secs_f64());
-    assert!(!failed.into_inner(), "a promise was broken: see the seed above");
+    assert!(!lives.failed.into_inner(), "a promise was broken: see the seed above");
     assert!(points >= wanted);
 }
 

@@ -48,10 +48,13 @@ pub(crate) struct Part {
     pub(crate) config: LogConfig,
 }
 
+/// A partition's log as it was opened.
+type OpenedPart = (Arc<dyn PartitionLog>, RecoveryReport, Arc<Ear>);
+
 /// An opened data directory with those partitions that exist.
 struct Opened {
     dir: LogDir,
-    logs: Vec<Option<(Arc<dyn PartitionLog>, RecoveryReport, Arc<Ear>)>>,
+    logs: Vec<Option<OpenedPart>>,
 }
 
 /// The simulated world.
@@ -169,7 +172,12 @@ impl World {
                 let (Some((log, report, _)), Some(found)) = (log, found) else { continue };
                 let now = Found { start: report.log_start.get(), end: report.log_end.get() };
                 ensure!(report.corrupt.is_none(), "called broken at the second start: {:?}", report.corrupt);
-                ensure!(now == found, "{found:?} was served and {now:?} is there after the next crash");
+                ensure!(
+                    now == found,
+                    "{} {:?}: {found:?} was served and {now:?} is there after the next crash",
+                    part.topic,
+                    part.id.partition
+                );
                 part.model.check_content(log.as_ref(), now)?;
             }
         }
@@ -444,11 +452,7 @@ impl World {
     }
 }
 
-fn open_one(
-    dir: &LogDir,
-    part: &Part,
-    now: i64,
-) -> Result<(Arc<dyn PartitionLog>, RecoveryReport, Arc<Ear>), Trouble> {
+fn open_one(dir: &LogDir, part: &Part, now: i64) -> Result<OpenedPart, Trouble> {
     let ear = Arc::new(Ear::default());
     let listener = Arc::clone(&ear) as Arc<dyn CommitListener>;
     let opened =
