@@ -22,7 +22,7 @@ fn banner(api: SocketAddr, data_dir: &Path) -> String {
     let url = format!("http://{}", reachable(api));
     let data = data_dir.display();
     let export =
-        if api.port() == DEFAULT_PORT { String::new() } else { format!("  export TIDELOG_SERVER={url}\n") };
+        if api.port() == DEFAULT_PORT { String::new() } else { format!("  export TIDELOG_BROKER={url}\n") };
     format!(
         "\nTidelog {VERSION} is ready at {url}, its data is in {data}. Ctrl-C stops it.\n\n\
          Try in another terminal:\n{export}\
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_person_gets_an_address_that_can_be_connected_to() {
         let banner = banner("0.0.0.0:7000".parse().unwrap(), "data".as_ref());
-        assert!(banner.contains("export TIDELOG_SERVER=http://127.0.0.1:7000\n"), "{banner}");
+        assert!(banner.contains("export TIDELOG_BROKER=http://127.0.0.1:7000\n"), "{banner}");
         assert!(banner.contains("  tidelog topic create"), "{banner}");
     }
 }

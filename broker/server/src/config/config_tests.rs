@@ -55,7 +55,7 @@ fn what_is_printed_gives_the_same_values_again() {
 
 #[test]
 fn topic_defaults_come_from_the_environment_too() {
-    let env = [("TIDELOG_TOPICS__DEFAULTS__RETENTION_MS", "5"), ("TIDELOG_SERVER", "http://elsewhere")];
+    let env = [("TIDELOG_TOPICS__DEFAULTS__RETENTION_MS", "5"), ("TIDELOG_BROKER", "http://elsewhere")];
     assert_eq!(config("", &env, &[]).unwrap().topic_defaults["retention.ms"], "5");
 }
 
