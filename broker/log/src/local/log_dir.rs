@@ -229,6 +229,9 @@ impl LogDir {
         } else {
             Writer::resume(disk, dir.clone(), last, active)
         };
+        if !self.clean {
+            writer.sync_indexes()?;
+        }
         let recovery = RecoveryReport {
             log_start,
             log_end,

@@ -142,14 +142,22 @@ pub(super) fn base_of(name: &str, extension: &str) -> Option<Offset> {
     if well_formed { digits.parse().ok().and_then(Offset::new) } else { None }
 }
 
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 impl Segment {
     /// Creates an empty segment in `dir`, over whatever an attempt that failed has left under its names. Its
     /// names are durable when this returns.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<Self, StorageError> {
         for extension in CREATED {
             let path = dir.join(file_name(base, extension));
-            let file = disk.open(&path, OpenMode::Create).map_err(failed("create", &path))?;
-            file.set_size(0).map_err(failed("empty", &path))?;
+            // Emptying one that is there would not do: a power cut could bring its old bytes back.
+            remove_if_there(disk, &path)?;
+            disk.open(&path, OpenMode::CreateNew).map_err(failed("create", &path))?;
         }
         disk.sync_dir(dir).map_err(failed("sync", dir))?;
         Self::open(disk, dir, base)
@@ -158,12 +166,7 @@ impl Segment {
     /// Removes what a [`Self::create`] that failed has left, durably.
     pub(super) fn discard(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), StorageError> {
         for extension in CREATED {
-            let path = dir.join(file_name(base, extension));
-            match disk.remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed("remove", &path)(error)),
-            }
+            remove_if_there(disk, &dir.join(file_name(base, extension)))?;
         }
         disk.sync_dir(dir).map_err(failed("sync", dir))
     }

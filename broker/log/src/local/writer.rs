@@ -187,6 +187,17 @@ impl Writer {
         files.catch_up(&self.segment)
     }
 
+    /// Makes the indexes durable. They are hints, but of the bytes that are there: what they said of a tail that
+    /// was cut off must not come back.
+    pub(super) fn sync_indexes(&self) -> Result<(), StorageError> {
+        let Some(files) = &self.index_files else { return Ok(()) };
+        let sync = |file: &dyn DiskFile, extension| {
+            file.sync_data().map_err(failed("sync", &self.segment.sibling(extension)))
+        };
+        sync(files.offsets.as_ref(), "index")?;
+        sync(files.times.as_ref(), "timeindex")
+    }
+
     /// Makes everything written durable.
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
         self.segment.file.sync_data().map_err(failed("sync", &self.segment.path))?;
