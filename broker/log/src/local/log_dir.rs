@@ -422,7 +422,8 @@ fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn DiskFile>, OpenErro
 
 /// Creates a directory and those above it that are missing, durably.
 fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    if disk.list(dir).is_ok() {
+    // An empty one may be there because its name could not be made durable.
+    if disk.list(dir).is_ok_and(|entries| !entries.is_empty()) {
         return Ok(());
     }
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {

@@ -11,6 +11,7 @@
     reason = "test code"
 )]
 
+mod faults;
 mod life;
 mod model;
 mod planted;
