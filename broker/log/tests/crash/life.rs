@@ -1,5 +1,6 @@
 //! Random lives of a data directory, from crash to crash.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use tidelog_log::sim_disk::{Fault, SimDisk};
 
 use super::model::{Broken, Cut};
 use super::planted::Plant;
+use super::reached::Reached;
 use super::world::{Trouble, World};
 
 /// Which life to live.
@@ -28,25 +30,24 @@ impl Default for Life {
     }
 }
 
-/// Lives a life; how many crash points it went through.
-pub(crate) fn live(life: Life) -> Result<u64, Broken> {
+/// Lives a life; what it went through.
+pub(crate) fn live(life: Life) -> Result<Reached, Broken> {
     let mut world = World::new(life.seed, life.plant);
     world.faulty = life.faulty;
-    let mut points = 0;
     world.restart(world.sim.clone(), Cut::Power)?;
     for _ in 0..life.ends {
-        points += run(&mut world)?;
+        run(&mut world)?;
         world.let_go();
         let power = !world.rng.one_in(8);
         for _ in 0..life.branches {
             let (sim, cut) = end(&mut world, power);
-            points += world.try_recovery(&sim, cut)?;
+            world.try_recovery(&sim, cut)?;
         }
         let (sim, cut) = end(&mut world, power);
         world.restart(sim, cut)?;
-        points += 1;
+        world.reached.crash_points += 1;
     }
-    Ok(points)
+    Ok(world.reached)
 }
 
 fn end(world: &mut World, power: bool) -> (SimDisk, Cut) {
@@ -54,8 +55,7 @@ fn end(world: &mut World, power: bool) -> (SimDisk, Cut) {
 }
 
 /// Works until the machine stops or it has been long enough.
-fn run(world: &mut World) -> Result<u64, Broken> {
-    let mut restarts = 0;
+fn run(world: &mut World) -> Result<(), Broken> {
     if world.rng.one_in(8) {
         // Ends between two steps, with all threads at rest.
     } else {
@@ -73,7 +73,7 @@ fn run(world: &mut World) -> Result<u64, Broken> {
         if world.sim.is_stopped() {
             return match step {
                 Err(Trouble::Broken(broken)) => Err(broken),
-                _ => Ok(restarts),
+                _ => Ok(()),
             };
         }
         match step {
@@ -84,13 +84,13 @@ fn run(world: &mut World) -> Result<u64, Broken> {
                 // Nobody goes on with what has failed: the process ends and starts again.
                 world.let_go();
                 world.parts.iter_mut().filter(|_| world.faulty).for_each(|part| part.model.device_failed());
-                restarts += 1;
+                world.reached.crash_points += 1;
                 let sim = world.sim.kill();
                 world.restart(sim, Cut::Process)?;
             }
         }
     }
-    Ok(restarts)
+    Ok(())
 }
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -103,6 +103,7 @@ struct Lives {
     next_seed: AtomicU64,
     points: AtomicU64,
     failed: AtomicBool,
+    reached: Mutex<Reached>,
 }
 
 impl Lives {
@@ -111,13 +112,16 @@ impl Lives {
         while self.points.load(Ordering::Relaxed) < wanted && !self.failed.load(Ordering::Relaxed) {
             let seed = self.next_seed.fetch_add(1, Ordering::Relaxed);
             match live(Life { seed, faulty, ..Life::default() }) {
-                Ok(points) => self.points.fetch_add(points, Ordering::Relaxed),
+                Ok(reached) => {
+                    self.points.fetch_add(reached.crash_points, Ordering::Relaxed);
+                    self.reached.lock().unwrap().add(reached);
+                }
                 Err(broken) => {
                     eprintln!("TIDELOG_SEED={seed} breaks a promise (faulty: {faulty}): {broken}");
                     self.failed.store(true, Ordering::Relaxed);
                     return;
                 }
-            };
+            }
         }
     }
 }
@@ -136,9 +140,14 @@ fn live_through(wanted: u64, faulty: bool) {
         }
     });
     let (points, seeds) = (lives.points.into_inner(), lives.next_seed.into_inner() - first);
-    eprintln!("{points} crash points in {seeds} lives, {:.1} s", started.elapsed().as_secs_f64());
+    let reached = lives.reached.into_inner().unwrap();
+    eprintln!(
+        "{points} crash points in {seeds} lives, {:.1} s: {reached:?}",
+        started.elapsed().as_secs_f64()
+    );
     assert!(!lives.failed.into_inner(), "a promise was broken: see the seed above");
     assert!(points >= wanted);
+    assert!(reached.everything(), "something rare has never happened: {reached:?}");
 }
 
 #[test]

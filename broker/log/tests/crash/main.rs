@@ -15,4 +15,6 @@ mod faults;
 mod life;
 mod model;
 mod planted;
+mod reached;
+mod workload;
 mod world;

@@ -1,5 +1,6 @@
 //! What a partition's owner knows, and what it may therefore expect to find after a crash.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use tidelog_log::{
     AppendFailure, AppendFailureKind, CommitListener, FlushPolicy, PartitionLog, ReadOutcome, ReadWait,
     RecoveryReport,
 };
+use tidelog_model::batch::RecordBatch;
 use tidelog_model::{Offset, Timestamp};
 
 /// A broken promise, in words.
@@ -65,7 +67,15 @@ pub(crate) struct Sent {
     pub(crate) base: i64,
     pub(crate) next: i64,
     pub(crate) bytes: Bytes,
-    pub(crate) times: Vec<i64>,
+    pub(crate) records: Vec<SentRecord>,
+}
+
+/// A record of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SentRecord {
+    pub(crate) time: i64,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// How the last run ended.
@@ -97,6 +107,8 @@ pub(crate) struct Model {
     pub(crate) start_min: i64,
     pub(crate) start_max: i64,
     pub(crate) incarnation: u64,
+    /// Below this offset records may have been compacted away.
+    pub(crate) compacted_to: i64,
     /// The log takes nothing more.
     pub(crate) failed: bool,
     /// A removal was begun, and it is not known how far it got.
@@ -202,6 +214,9 @@ impl Model {
     /// Whether the log between these offsets is what was sent, byte for byte.
     pub(crate) fn check_content(&self, log: &dyn PartitionLog, found: Found) -> Result<(), Broken> {
         let read = read_all(log, found)?;
+        if self.compacted_to > 0 {
+            return self.check_compacted(read, found);
+        }
         let sent: Vec<&Sent> =
             self.batches.iter().filter(|sent| sent.next > found.start && sent.next <= found.end).collect();
         let expected: usize = sent.iter().map(|sent| sent.bytes.len()).sum();
@@ -212,6 +227,56 @@ impl Model {
             ensure!(here == sent.bytes, "{found:?}: the batch at {} is another one", sent.base);
             rest = after;
         }
+        Ok(())
+    }
+
+    /// Whether what is left of the records is right: the last one of each key is there, and what is there is
+    /// what was sent.
+    fn check_compacted(&self, read: Vec<u8>, found: Found) -> Result<(), Broken> {
+        let mut there = BTreeMap::new();
+        for batch in RecordBatch::split(Bytes::from(read)) {
+            let batch = batch.map_err(|error| error.to_string())?;
+            for record in batch.records().map_err(|error| error.to_string())? {
+                let record = record.map_err(|error| error.to_string())?;
+                let key = record.key.as_deref().unwrap_or_default().to_vec();
+                let value = record.value.as_deref().map(<[u8]>::to_vec);
+                let read = SentRecord { time: record.timestamp.millis(), key, value };
+                ensure!(there.insert(record.offset.get(), read).is_none(), "an offset is there twice");
+            }
+        }
+        let sent = self.batches.iter().filter(|sent| sent.next <= found.end);
+        let sent = sent.flat_map(|sent| (sent.base..).zip(&sent.records));
+        let bound = self.compacted_to.min(found.end);
+        let mut newest: BTreeMap<&[u8], i64> = BTreeMap::new();
+        let mut cleared: BTreeMap<&[u8], i64> = BTreeMap::new();
+        for (offset, record) in
+            sent.collect::<Vec<_>>().into_iter().rev().take_while(|(at, _)| *at >= found.start)
+        {
+            let key = record.key.as_slice();
+            match there.remove(&offset) {
+                Some(read) => {
+                    ensure!(read == *record, "{found:?}: the record at {offset} is another one");
+                    let by = cleared.get(key);
+                    ensure!(by.is_none(), "{offset} is there again without the tombstone at {by:?}");
+                }
+                None => {
+                    ensure!(offset < bound, "{found:?}: the record at {offset} is gone, past {bound}");
+                    let later = newest.contains_key(key);
+                    ensure!(
+                        later || record.value.is_none(),
+                        "{found:?}: the last record of its key at {offset} is gone"
+                    );
+                    if !later {
+                        cleared.insert(key, offset);
+                    }
+                }
+            }
+            if offset < bound {
+                newest.insert(key, offset);
+            }
+        }
+        there.retain(|offset, _| *offset >= found.start);
+        ensure!(there.is_empty(), "{found:?}: records that were never sent: {:?}", there.keys());
         Ok(())
     }
 
@@ -232,8 +297,9 @@ impl Model {
     /// The first record in `start..up_to` at or after `target`.
     pub(crate) fn first_at(&self, target: i64, start: i64, up_to: i64) -> Option<(i64, i64)> {
         let batches = self.batches.iter().filter(|sent| sent.next <= up_to);
-        let mut records =
-            batches.flat_map(|sent| (sent.base..).zip(&sent.times)).map(|(offset, time)| (offset, *time));
+        let mut records = batches
+            .flat_map(|sent| (sent.base..).zip(&sent.records))
+            .map(|(offset, record)| (offset, record.time));
         records.find(|(offset, time)| *offset >= start && *time >= target)
     }
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use tidelog_log::disk::Disk;
 use tidelog_log::sim_disk::{SimDisk, SimRng};
 use tidelog_log::{
-    CleanupPolicy, CommitListener, FlushPolicy, LogConfig, LogDir, LogDirOptions, PartitionId, PartitionLog,
-    ReadError, ReadOutcome, ReadWait, RecoveryReport, Threads,
+    CommitListener, LogConfig, LogDir, LogDirOptions, PartitionId, PartitionLog, ReadError, ReadOutcome,
+    ReadWait, RecoveryReport, Threads,
 };
-use tidelog_model::batch::{BatchBuilder, Compression};
 use tidelog_model::{PartitionIndex, TopicId, TopicName};
 use uuid::Uuid;
 
-use super::model::{Broken, Cut, Ear, Found, Model, Sent, at, ensure, offset};
+use super::model::{Broken, Cut, Ear, Found, Model, at, ensure, offset};
 use super::planted::{Plant, PlantedDisk};
+use super::reached::Reached;
+use super::workload::{config, send};
 
 const ROOT: &str = "/data/log";
 const TOPICS: u128 = 2;
@@ -70,6 +71,7 @@ pub(crate) struct World {
     /// Calls may fail for reasons other than a full disk.
     pub(crate) faulty: bool,
     pub(crate) full: bool,
+    pub(crate) reached: Reached,
     /// What was done, told when `TIDELOG_TRACE` is set.
     trace: bool,
 }
@@ -108,6 +110,7 @@ impl World {
             cluster,
             faulty: false,
             full: false,
+            reached: Reached::default(),
             trace: std::env::var_os("TIDELOG_TRACE").is_some(),
         }
     }
@@ -140,12 +143,13 @@ impl World {
     }
 
     /// Whether what is found on `sim` is what may be found after such an end.
-    fn check_all(&self, opened: &Opened, cut: Cut) -> Result<Vec<Option<Found>>, Broken> {
+    fn check_all(&mut self, opened: &Opened, cut: Cut) -> Result<Vec<Option<Found>>, Broken> {
         let mut found = Vec::new();
         for (part, log) in self.parts.iter().zip(&opened.logs) {
             found.push(match log {
                 None => None,
                 Some((log, report, _)) => {
+                    self.reached.torn_tails += u64::from(report.torn_tail.is_some());
                     let checked = part.model.check(log.as_ref(), report, cut);
                     Some(
                         checked
@@ -159,14 +163,14 @@ impl World {
 
     /// Recovers from a disk without going on from it, and once more after another end at once. Answers how many
     /// ends that were.
-    pub(crate) fn try_recovery(&mut self, sim: &SimDisk, cut: Cut) -> Result<u64, Broken> {
-        let (sim, cut, mut ends) = self.end_inside_recovery(sim, cut)?;
+    pub(crate) fn try_recovery(&mut self, sim: &SimDisk, cut: Cut) -> Result<(), Broken> {
+        let (sim, cut, ends) = self.end_inside_recovery(sim, cut)?;
         self.tell(|| format!("branch after {cut:?}, {ends} inside recovery"));
         let opened = self.must_open(&sim)?;
         let found = self.check_all(&opened, cut)?;
         if self.rng.one_in(2) {
             let again = if self.rng.one_in(4) { sim.kill() } else { sim.crash(self.rng.next()) };
-            ends += 1;
+            self.reached.crash_points += 1;
             let opened = self.must_open(&again)?;
             for ((part, log), found) in self.parts.iter().zip(&opened.logs).zip(found) {
                 let (Some((log, report, _)), Some(found)) = (log, found) else { continue };
@@ -181,7 +185,9 @@ impl World {
                 part.model.check_content(log.as_ref(), now)?;
             }
         }
-        Ok(ends + 1)
+        self.reached.crash_points += ends + 1;
+        self.reached.ends_inside_recovery += ends;
+        Ok(())
     }
 
     /// Sometimes lets the machine stop while it recovers, once or more; the disk that is left.
@@ -320,7 +326,9 @@ impl World {
 
     fn hear(&mut self) -> Result<(), Broken> {
         for part in &mut self.parts {
+            let sent = part.model.batches.len();
             part.model.hear(part.ear.take(), part.config.flush)?;
+            self.reached.refused_on_full_disk += u64::from(part.model.batches.len() < sent);
         }
         Ok(())
     }
@@ -332,6 +340,7 @@ impl World {
         let to = part.model.start_min + i64::try_from(self.rng.below(span + 1)).unwrap_or(0);
         part.model.start_max = part.model.start_max.max(to);
         let start = log.trim(offset(to)).map_err(failed)?.get();
+        self.reached.trims += 1;
         ensure!(start >= to && start <= part.model.start_max, "trimmed to {start}, not {to}");
         part.model.start_min = start;
         part.model.start_max = start;
@@ -343,7 +352,13 @@ impl World {
         let Some(log) = &part.log else { return Ok(()) };
         let up_to = part.model.committed;
         part.model.start_max = part.model.start_max.max(up_to);
-        let start = log.maintain(super::model::at(self.now), offset(up_to)).map_err(failed)?.log_start.get();
+        if part.config.cleanup.compact {
+            part.model.compacted_to = part.model.compacted_to.max(up_to);
+        }
+        let done = log.maintain(super::model::at(self.now), offset(up_to)).map_err(failed)?;
+        self.reached.retained += u64::from(done.deleted_bytes > 0);
+        self.reached.compactions += u64::from(done.compacted_bytes > 0);
+        let start = done.log_start.get();
         let allowed = part.model.start_min..=part.model.start_max;
         ensure!(allowed.contains(&start), "retention moved the start to {start}, outside {allowed:?}");
         part.model.start_min = start;
@@ -369,6 +384,7 @@ impl World {
             part.log = None;
             part.model.removing = true;
         }
+        self.reached.removals += 1;
         if whole_topic { dir.remove_topic(topic) } else { dir.remove_partition(id) }.map_err(failed)?;
         for part in self.parts.iter_mut().filter(|part| gone(part)) {
             part.exists = false;
@@ -417,6 +433,9 @@ impl World {
             Err(error) => return Err(Trouble::Broken(error.to_string())),
         }
         let target = self.now - i64::try_from(self.rng.below(20_000)).unwrap_or(0);
+        if model.compacted_to > 0 {
+            return Ok(());
+        }
         let found = log.offset_for_timestamp(super::model::at(target), offset(end)).map_err(failed)?;
         let found = found.map(|(offset, time)| (offset.get(), time.millis()));
         let expected = model.first_at(target, start, end);
@@ -431,6 +450,7 @@ impl World {
         self.hear()?;
         self.let_go();
         closed.map_err(failed)?;
+        self.reached.clean_ends += 1;
         for part in &mut self.parts {
             part.model.closed();
         }
@@ -458,58 +478,4 @@ fn open_one(dir: &LogDir, part: &Part, now: i64) -> Result<OpenedPart, Trouble> 
     let opened =
         dir.open_partition(part.id, &part.topic, part.config.clone(), at(now), listener).map_err(failed)?;
     Ok((opened.log, opened.recovery, ear))
-}
-
-/// Appends a batch of random records.
-fn send(
-    base: i64,
-    epoch: i32,
-    now: i64,
-    rng: &mut SimRng,
-    log: &Arc<dyn PartitionLog>,
-    incarnation: u64,
-) -> Result<Sent, Broken> {
-    let compression = match rng.below(8) {
-        0 => Compression::Gzip,
-        1 => Compression::Zstd,
-        2 => Compression::Lz4,
-        3 => Compression::Snappy,
-        _ => Compression::None,
-    };
-    let mut builder = BatchBuilder::new(compression, 1024);
-    let mut times = Vec::new();
-    for _ in 0..=rng.below(3) {
-        let size = if rng.one_in(12) { 1500 } else { rng.below(200) };
-        let value: Vec<u8> = (0..size).map(|_| rng.next() as u8).collect();
-        let time = now - i64::try_from(rng.below(300)).unwrap_or(0);
-        builder.append(at(time), Some(&rng.below(8).to_le_bytes()), Some(&value), &[]);
-        times.push(time);
-    }
-    let batch = builder.build().map_err(|error| error.to_string())?;
-    let epoch = tidelog_model::LeaderEpoch::new(epoch).ok_or("no epoch")?;
-    let batch = batch.assign(offset(base), epoch);
-    let next = batch.header().next_offset().get();
-    let bytes = batch.to_bytes();
-    log.append(batch, incarnation, at(now));
-    Ok(Sent { base, next, bytes, times })
-}
-
-/// Small segments, and everything else by chance.
-fn config(rng: &mut SimRng) -> LogConfig {
-    LogConfig {
-        segment_bytes: [700, 2000, 6000][rng.below(3) as usize],
-        segment_ms: [3000, i64::MAX][rng.below(2) as usize],
-        index_interval_bytes: [100, 400, 4096][rng.below(3) as usize],
-        segment_index_bytes: [32, 1 << 20][rng.below(2) as usize],
-        flush: match rng.below(6) {
-            0 => FlushPolicy::Os,
-            1 => FlushPolicy::Interval { ms: 0 },
-            _ => FlushPolicy::Sync,
-        },
-        retention_ms: [None, Some(2000), Some(20_000)][rng.below(3) as usize],
-        retention_bytes: [None, Some(3000), Some(20_000)][rng.below(3) as usize],
-        cleanup: CleanupPolicy { delete: true, compact: false },
-        file_delete_delay_ms: [0, 1000][rng.below(2) as usize],
-        ..LogConfig::default()
-    }
 }

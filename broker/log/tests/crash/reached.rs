@@ -1,0 +1,35 @@
+//! A test that never gets to the rare cases proves nothing about them: they are counted.
+
+/// How often what is rare has happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reached {
+    pub(crate) crash_points: u64,
+    pub(crate) ends_inside_recovery: u64,
+    pub(crate) torn_tails: u64,
+    pub(crate) refused_on_full_disk: u64,
+    pub(crate) trims: u64,
+    pub(crate) retained: u64,
+    pub(crate) compactions: u64,
+    pub(crate) removals: u64,
+    pub(crate) clean_ends: u64,
+}
+
+impl Reached {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.crash_points += other.crash_points;
+        self.ends_inside_recovery += other.ends_inside_recovery;
+        self.torn_tails += other.torn_tails;
+        self.refused_on_full_disk += other.refused_on_full_disk;
+        self.trims += other.trims;
+        self.retained += other.retained;
+        self.compactions += other.compactions;
+        self.removals += other.removals;
+        self.clean_ends += other.clean_ends;
+    }
+
+    pub(crate) fn everything(&self) -> bool {
+        let rest = [self.ends_inside_recovery, self.torn_tails, self.refused_on_full_disk, self.trims];
+        let more = [self.retained, self.compactions, self.removals, self.clean_ends];
+        rest.iter().chain(&more).all(|count| *count > 0)
+    }
+}
