@@ -16,7 +16,7 @@ use super::local_log::LocalLog;
 use super::log_dir::{LogDirOptions, Threads};
 use crate::disk::Disk;
 use crate::engine::PartitionId;
-use crate::error::StorageError;
+use crate::error::{StorageError, failed};
 
 /// The journal is made for one round with so many parts, or this many times as many partitions in all.
 const SEEN_FACTOR: usize = 8;
@@ -121,10 +121,17 @@ impl SharedJournal {
 
     /// Notes that a partition is gone and its id may be used again.
     pub(super) fn forget(&self, id: PartitionId) -> Result<(), StorageError> {
-        match &mut self.lock().state {
-            State::Ready(journal) => journal.forget(id),
-            State::Unused | State::Wanted | State::Off => Ok(()),
+        let logs = match &mut self.lock().state {
+            State::Ready(journal) => journal.forget(id)?,
+            State::Unused | State::Wanted | State::Off => None,
+        };
+        // What the journal holds of others must be somewhere else before it is emptied.
+        let Some(logs) = logs else { return Ok(()) };
+        if !logs.iter().all(|log| log.checkpoint()) {
+            let error = std::io::Error::other("the journal holds what could not be made durable elsewhere");
+            return Err(failed("empty the journal in", &self.root)(error));
         }
+        self.clear()
     }
 
     /// The life of the checkpoint thread.

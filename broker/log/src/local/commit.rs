@@ -200,6 +200,8 @@ impl Committer {
             .filter_map(|outcome| {
                 let appended =
                     outcome.sync.as_mut()?.appended.take_if(|appended| journal::is_small(appended))?;
+                // Before it is there, so that whoever empties the journal makes these bytes durable first.
+                outcome.log.tail().journaled = true;
                 Some((Arc::clone(&outcome.log), appended))
             })
             .collect();
@@ -207,9 +209,7 @@ impl Committer {
             let held: BTreeSet<PartitionId> = small.iter().map(|(log, _)| log.id).collect();
             for outcome in outcomes.iter_mut().filter(|outcome| held.contains(&outcome.log.id)) {
                 outcome.sync = None;
-                let mut tail = outcome.log.tail();
-                tail.syncing = false;
-                tail.journaled = true;
+                outcome.log.tail().syncing = false;
             }
         }
         let files: Vec<Arc<dyn DiskFile>> =

@@ -99,6 +99,8 @@ pub(super) struct Journal {
     active: usize,
     sequence: u64,
     broken: bool,
+    /// Both files are to be emptied.
+    clearing: bool,
 }
 
 impl Journal {
@@ -124,13 +126,13 @@ impl Journal {
         let halves = [half(first)?, half(second)?];
         disk.sync_dir(root).map_err(failed("sync", root))?;
         let sequence = u64::from(epoch.get().unsigned_abs()) << 32;
-        Ok(Self { halves, size, active: 0, sequence, broken: false })
+        Ok(Self { halves, size, active: 0, sequence, broken: false, clearing: false })
     }
 
     /// Whether a round with these bytes can go here.
     pub(super) fn has_room(&mut self, entries: usize, bytes: u64) -> bool {
         let needed = frame_bytes(entries, bytes);
-        if self.broken || needed > self.size {
+        if self.broken || self.clearing || needed > self.size {
             return false;
         }
         let Some(active) = self.halves.get(self.active) else { return false };
@@ -169,17 +171,20 @@ impl Journal {
         Ok(())
     }
 
-    /// Notes that what came before of a partition is void: its name may be used again.
-    pub(super) fn forget(&mut self, id: PartitionId) -> Result<(), StorageError> {
+    /// Notes that what came before of a partition is void: its name may be used again. Where there is no room for
+    /// the note, no further round is taken until [`Self::clear`], before which the partitions returned have to be
+    /// made durable in their segments.
+    pub(super) fn forget(&mut self, id: PartitionId) -> Result<Option<Vec<Arc<LocalLog>>>, StorageError> {
         for half in &mut self.halves {
             half.partitions.remove(&id);
         }
         if self.has_room(1, 0) {
             self.write_frame(&[&encode_entry(id, Offset::ZERO, FORGET, 0)])?;
-        } else {
-            self.clear()?;
+            return Ok(None);
         }
-        Ok(())
+        self.clearing = true;
+        let logs = self.halves.iter().flat_map(|half| half.partitions.values().filter_map(Weak::upgrade));
+        Ok(Some(logs.collect()))
     }
 
     fn write_frame(&mut self, parts: &[&[u8]]) -> Result<(), StorageError> {
@@ -235,6 +240,7 @@ impl Journal {
             half.used = 0;
             half.free = true;
         }
+        self.clearing = false;
         Ok(())
     }
 }
