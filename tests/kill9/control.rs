@@ -5,11 +5,10 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tidelog_client::Client;
 use tidelog_tests::broker::BrokerCommand;
 use tidelog_tests::checker::{Invariant, check};
-use tidelog_tests::load::Load;
-use tokio::runtime::Runtime;
+use tidelog_tests::history::Event;
+use tidelog_tests::run::Ended;
 
 /// Every file below `dir` whose name ends as given, the largest first.
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
@@ -42,33 +41,23 @@ fn forget(data: &Path, name: &str) {
     fs::remove_file(data.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
-pub(crate) fn a_cut_segment_is_noticed(command: &BrokerCommand, runtime: &Runtime, load: &Load) {
+pub(crate) fn a_cut_segment_is_noticed(command: &BrokerCommand, run: &Ended) {
     let data = command.data_dir();
     let last = cut(data);
     // As after a kill: no clean marker, so the tail is looked at.
     forget(data, "clean-shutdown");
 
     // With the floor the broker knows that these bytes were durable.
-    let finals = final_read(command, runtime, load);
+    let finals = final_read(command, run);
     assert!(finals.is_err(), "{} was cut below the durable floor and served all the same", last.display());
 
     // Without it, they look like a tail that was never synced: only the checker can know.
     forget(data, "floor");
-    let finals = final_read(command, runtime, load).expect("without a floor the tail is cut and served");
-    let mut history = load.recorder.history();
-    history.extend(finals);
-    let verdict = check(&history);
+    let finals = final_read(command, run).expect("without a floor the tail is cut and served");
+    let verdict = check(&run.history(finals));
     assert!(verdict.counts.contains_key(&Invariant::NoLostAck), "a blind checker: {verdict}");
 }
 
-fn final_read(
-    command: &BrokerCommand,
-    runtime: &Runtime,
-    load: &Load,
-) -> Result<Vec<tidelog_tests::history::Event>> {
-    let broker = command.start()?;
-    runtime.block_on(async {
-        let client = Client::connect(&broker.url()).await?;
-        load.final_read(&client).await
-    })
+fn final_read(command: &BrokerCommand, run: &Ended) -> Result<Vec<Event>> {
+    run.final_read(&command.start()?)
 }

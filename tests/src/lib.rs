@@ -7,4 +7,5 @@ pub mod checker;
 pub mod history;
 pub mod load;
 pub mod payload;
+pub mod run;
 pub mod wait;
