@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
 use crate::binaries;
@@ -122,16 +123,24 @@ impl BrokerCommand {
         Ok(process)
     }
 
+    /// Starts the broker and does not wait until it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&self) -> Result<BrokerProcess> {
+        let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        writeln!(log, "--- start, not to become ready")?;
+        let child =
+            self.command()?.stdout(Stdio::null()).stderr(log).spawn().context("starting the broker")?;
+        Ok(BrokerProcess { child, command: self.clone(), ready_in: Duration::ZERO })
+    }
+
     /// Starts the broker and kills it with -9 after `delay`, wherever in its start-up it is then.
     ///
     /// # Errors
     /// When it cannot be started or ends by itself.
     pub fn start_and_kill9(&self, delay: Duration) -> Result<()> {
-        let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        writeln!(log, "--- start, to be killed after {delay:?}")?;
-        let child =
-            self.command()?.stdout(Stdio::null()).stderr(log).spawn().context("starting the broker")?;
-        let process = BrokerProcess { child, command: self.clone(), ready_in: Duration::ZERO };
+        let process = self.launch()?;
         pause(delay);
         process.kill9().map(drop)
     }
@@ -235,14 +244,40 @@ impl BrokerProcess {
         Ok(self.command.clone())
     }
 
+    /// Freezes it: when this returns, no thread of it runs a further instruction of its own.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let threads = format!("/proc/{}/task", self.child.id());
+        wait_until("every thread of the broker is stopped", STOP_DEADLINE, || {
+            for thread in std::fs::read_dir(&threads)? {
+                let Ok(stat) = std::fs::read_to_string(thread?.path().join("stat")) else { continue };
+                // What follows the name, which may hold anything: the state. A thread that waits for the
+                // disk stops on its way out of the kernel.
+                let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+                if !matches!(state, Some('T' | 'D')) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.context("the broker has no process id")?, signal)?;
+        Ok(())
+    }
+
     /// Asks it to stop as an operator does, and waits until it has.
     ///
     /// # Errors
     /// When it does not stop in time.
     pub fn terminate(mut self) -> Result<ExitStatus> {
-        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let id = id.context("the broker has no process id")?;
-        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         let mut status = None;
         let waited = wait_until("the broker stops after SIGTERM", STOP_DEADLINE, || {
             status = self.child.try_wait()?;
