@@ -16,5 +16,6 @@ mod life;
 mod model;
 mod planted;
 mod reached;
+mod regressions;
 mod workload;
 mod world;
