@@ -66,6 +66,8 @@ impl FloorTable {
     pub(super) fn open(disk: &dyn Disk, root: &Path) -> Result<Self, StorageError> {
         let path = root.join("floor");
         let file = disk.open(&path, OpenMode::Create).map_err(failed("open", &path))?;
+        // What a failed sync has left in the cache may not be on the device.
+        file.drop_cache(0).map_err(failed("drop the cache of", &path))?;
         let size = file.size().map_err(failed("read the size of", &path))?;
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
         let read = file::read_at(file.as_ref(), &mut bytes, 0).map_err(failed("read", &path))?;
