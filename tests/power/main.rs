@@ -13,7 +13,7 @@
 
 mod disk;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,6 +38,7 @@ const TOPICS: [LoadTopic<'_>; 3] = [
     LoadTopic { name: "plain", partitions: 2, configs: &[] },
     LoadTopic { name: "many", partitions: 48, configs: &[] },
 ];
+const JOURNAL: [&str; 2] = ["journal-0", "journal-1"];
 /// How long the broker may take to make its journal under load: it fills two files first.
 const JOURNAL_DEADLINE: Duration = Duration::from_secs(30);
 const UNSYNCED: &[(&str, &str)] = &[("tidelog.flush.policy", "os")];
@@ -140,7 +141,7 @@ fn cuts() -> u64 {
 /// Whether a frame of the commit journal is on the disk: a start empties it.
 fn journal_is_used(data: &Path) -> bool {
     let mut magic = [0; 8];
-    let read = File::open(data.join("journal-0")).and_then(|mut file| file.read_exact(&mut magic));
+    let read = File::open(data.join(JOURNAL[0])).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && magic == *b"tidelogj"
 }
 
@@ -176,6 +177,26 @@ fn nothing_is_lost(file_system: FileSystem) {
     assert!(figures.observed > 40 * cuts, "too few reads: {figures:?}");
 }
 
+/// What was acknowledged by the journal alone is lost with it.
+fn the_loss_is_seen_without_the_journal(file_system: FileSystem) {
+    let seed = seed();
+    let home = tempfile::tempdir().unwrap();
+    let Some(rig) = Rig::start(file_system, home.path(), CONTROL_CUTS).unwrap() else { return };
+    say(&format!("power, control: {file_system:?} TIDELOG_SEED={seed}"));
+    let mut run = Run::start(&rig.broker, &TOPICS, seed).unwrap();
+    rig.use_journal().unwrap();
+    let switch = rig.disk.switch().unwrap();
+    pause(Duration::from_millis(500) + run.draw(500));
+    run.note_down();
+    let off = rig.cut(switch).unwrap();
+    for name in JOURNAL {
+        fs::remove_file(off.command.data_dir().join(name)).unwrap();
+    }
+    let rig = off.start().unwrap();
+    run.note_up();
+    assert_guilty(&format!("without the journal, {file_system:?}"), run, &rig.broker);
+}
+
 /// The same cuts on topics whose acks do not wait for a sync.
 fn the_loss_is_seen_without_syncs(file_system: FileSystem) {
     let seed = seed();
@@ -186,12 +207,16 @@ fn the_loss_is_seen_without_syncs(file_system: FileSystem) {
     for _ in 0..CONTROL_CUTS {
         rig = rig.cut_under_load(&mut run).unwrap();
     }
+    assert_guilty(&format!("without syncs, {file_system:?}"), run, &rig.broker);
+}
+
+fn assert_guilty(what: &str, run: Run, broker: &BrokerProcess) {
     // That a reader gives up where its records vanished is right; the judge must see it all the same.
     let (run, _) = run.stop();
-    let finals = run.final_read(&rig.broker).unwrap();
+    let finals = run.final_read(broker).unwrap();
     let verdict = check(&run.history(finals));
-    say(&format!("power, control: {file_system:?} {:?}, broken: {:?}", verdict.figures, verdict.counts));
-    assert!(verdict.counts.contains_key(&Invariant::NoLostAck), "the cuts lose nothing: {verdict}");
+    say(&format!("power, control: {what}: {:?}, broken: {:?}", verdict.figures, verdict.counts));
+    assert!(verdict.counts.contains_key(&Invariant::NoLostAck), "nothing was lost: {verdict}");
 }
 
 #[test]
@@ -212,4 +237,9 @@ fn without_syncs_the_same_cuts_on_ext4_lose_what_was_acknowledged() {
 #[test]
 fn without_syncs_the_same_cuts_on_xfs_lose_what_was_acknowledged() {
     the_loss_is_seen_without_syncs(FileSystem::Xfs);
+}
+
+#[test]
+fn a_power_cut_that_takes_the_journal_along_loses_what_was_acknowledged() {
+    the_loss_is_seen_without_the_journal(FileSystem::Ext4);
 }
