@@ -59,9 +59,9 @@ pub(super) fn replay(
     }
     if !held.is_empty() {
         tracing::info!(segments = files.len(), bytes, "brought segments up to the journal");
-        journal::discard(disk, root)?;
     }
-    Ok(())
+    // Also what cannot be read: where a killed run has half overwritten it, a power cut could bring it back.
+    journal::discard(disk, root)
 }
 
 fn is_durable(floors: &FloorTable, held: &Held) -> bool {
