@@ -137,6 +137,8 @@ impl Run<'_> {
         self.add(DURABLE, "MB/s", rate);
         let rate = self.plain.client_stream(MEBIBYTE, total).await?;
         self.add(CLIENT_STREAM, "MB/s", rate);
+        let rate = limits::append_unsynced(self.dir, MEBIBYTE, total)?;
+        self.add("limit: append of 1 MiB without a sync", "MB/s", rate);
         scenario::topic(&client, "relaxed", 1, "os").await?;
         let rate = scenario::produce(&client, "relaxed", 1, count).await?;
         self.add("produce with tidelog.flush.policy=os", "MB/s", rate);

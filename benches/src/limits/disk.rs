@@ -46,6 +46,24 @@ pub(crate) fn append_and_sync(dir: &Path, size: usize, total: u64) -> Result<Dis
     })
 }
 
+/// Appends `total` bytes to a new file below `dir`, `size` bytes at a time, without a sync: MB a second. What
+/// the kernel takes into its page cache is what writes without a sync can reach.
+pub(crate) fn append_unsynced(dir: &Path, size: usize, total: u64) -> Result<f64> {
+    let path = dir.join("append-unsynced");
+    let mut file = create(&path)?;
+    let block = noise(size);
+    let rounds = usize::try_from(total)?.div_ceil(size);
+    let started = Instant::now();
+    for _ in 0..rounds {
+        file.write_all(&block)?;
+    }
+    let elapsed = started.elapsed();
+    drop(file);
+    std::fs::remove_file(&path)?;
+    let bytes = u64::try_from(rounds.saturating_mul(size)).unwrap_or(u64::MAX);
+    Ok(megabytes_per_second(bytes, elapsed))
+}
+
 /// Writes and removes `bytes` once, because the first write to fresh blocks of a virtual disk is several
 /// times slower than every later one.
 pub(crate) fn warm(dir: &Path, bytes: u64) -> Result<()> {
