@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tidelog_model::LeaderEpoch;
 
 use super::journal::{Appended, Journal};
-use super::local_log::LocalLog;
+use super::local_log::{Checkpoint, LocalLog};
 use super::log_dir::{LogDirOptions, Threads};
 use crate::disk::Disk;
 use crate::engine::PartitionId;
@@ -127,7 +127,7 @@ impl SharedJournal {
         };
         // What the journal holds of others must be somewhere else before it is emptied.
         let Some(logs) = logs else { return Ok(()) };
-        if !logs.iter().all(|log| log.checkpoint()) {
+        if !logs.iter().all(|log| log.checkpoint() == Checkpoint::Durable) {
             let error = std::io::Error::other("the journal holds what could not be made durable elsewhere");
             return Err(failed("empty the journal in", &self.root)(error));
         }
@@ -179,21 +179,21 @@ impl SharedJournal {
     }
 
     fn drain(&self) {
-        let logs = match &self.lock().state {
-            State::Ready(journal) => journal.draining().unwrap_or_default(),
-            State::Unused | State::Wanted | State::Off => Vec::new(),
+        let draining = match &self.lock().state {
+            State::Ready(journal) => journal.draining(),
+            State::Unused | State::Wanted | State::Off => None,
         };
-        let mut durable = true;
-        for log in logs {
-            durable &= log.checkpoint();
+        let mut worst = Checkpoint::Durable;
+        for log in draining.iter().flat_map(|draining| &draining.logs) {
+            worst = worst.max(log.checkpoint());
             if self.lock().closed {
                 return;
             }
         }
         let mut work = self.lock();
         work.draining = false;
-        if let State::Ready(journal) = &mut work.state {
-            journal.drained(durable);
+        if let (State::Ready(journal), Some(draining)) = (&mut work.state, draining) {
+            journal.drained(draining.turn, worst);
         }
     }
 
@@ -211,3 +211,7 @@ impl SharedJournal {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;

@@ -27,14 +27,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tidelog_model::batch::AssignedBatch;
 use tidelog_model::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 use uuid::Uuid;
 
 use super::file::{self, wide};
-use super::local_log::LocalLog;
+use super::local_log::{Checkpoint, LocalLog};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::engine::PartitionId;
 use crate::error::{StorageError, failed};
@@ -83,12 +83,21 @@ struct Half {
     file: Arc<dyn DiskFile>,
     used: u64,
     first: u64,
-    /// Whose segments must be synced before this file is used again.
-    partitions: BTreeMap<PartitionId, Weak<LocalLog>>,
+    /// Whose segments must be synced before this file is used again, also when their owner has let go of them.
+    partitions: BTreeMap<PartitionId, Arc<LocalLog>>,
     /// All its segments are durable.
     free: bool,
     /// One of its segments could not be made durable.
     stuck: bool,
+}
+
+/// What one of the files waits for.
+#[derive(Debug)]
+pub(super) struct Draining {
+    /// Which use of the file.
+    pub(super) turn: u64,
+    /// Whose segments are to be synced.
+    pub(super) logs: Vec<Arc<LocalLog>>,
 }
 
 /// The journal of a data directory.
@@ -166,7 +175,7 @@ impl Journal {
         self.write_frame(&parts)?;
         let active = self.active;
         if let Some(half) = self.halves.get_mut(active) {
-            half.partitions.extend(round.iter().map(|(log, _)| (log.id, Arc::downgrade(log))));
+            half.partitions.extend(round.iter().map(|(log, _)| (log.id, Arc::clone(log))));
         }
         Ok(())
     }
@@ -183,7 +192,7 @@ impl Journal {
             return Ok(None);
         }
         self.clearing = true;
-        let logs = self.halves.iter().flat_map(|half| half.partitions.values().filter_map(Weak::upgrade));
+        let logs = self.halves.iter().flat_map(|half| half.partitions.values().map(Arc::clone));
         Ok(Some(logs.collect()))
     }
 
@@ -215,20 +224,29 @@ impl Journal {
         Ok(())
     }
 
-    /// The partitions whose segments have to be synced before the file that is not written now can be used
-    /// again; `None` when there is nothing to do.
-    pub(super) fn draining(&self) -> Option<Vec<Arc<LocalLog>>> {
+    /// What has to be synced before the file that is not written now can be used again; `None` when there is
+    /// nothing to do.
+    pub(super) fn draining(&self) -> Option<Draining> {
         let half = self.halves.get(1 - self.active).filter(|half| !half.free && !half.stuck)?;
-        Some(half.partitions.values().filter_map(Weak::upgrade).collect())
+        let logs = half.partitions.values().map(Arc::clone).collect();
+        Some(Draining { turn: half.first, logs })
     }
 
-    /// Every segment that [`Self::draining`] has named is durable, or one of them never will be.
-    pub(super) fn drained(&mut self, durable: bool) {
-        let other = 1 - self.active;
-        if let Some(half) = self.halves.get_mut(other) {
-            half.partitions.clear();
-            half.free = durable;
-            half.stuck = !durable;
+    /// What became of the segments that [`Self::draining`] has named, at worst. The file may have been emptied
+    /// since, and be in another turn.
+    pub(super) fn drained(&mut self, turn: u64, worst: Checkpoint) {
+        let same_turn = |half: &&mut Half| !half.free && half.used > 0 && half.first == turn;
+        let Some(half) = self.halves.iter_mut().find(same_turn) else { return };
+        match worst {
+            Checkpoint::Durable => {
+                half.partitions.clear();
+                half.free = true;
+            }
+            Checkpoint::Later => {}
+            Checkpoint::Never => {
+                half.partitions.clear();
+                half.stuck = true;
+            }
         }
     }
 

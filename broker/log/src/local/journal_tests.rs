@@ -36,7 +36,8 @@ fn rounds_are_read_back_in_order_across_both_files() {
         assert_eq!(held(dir.path()), expected);
     }
     assert!(!journal.has_room(1, 100), "both files are full");
-    journal.drained(true);
+    let turn = journal.draining().unwrap().turn;
+    journal.drained(turn, Checkpoint::Durable);
     frame(&mut journal, 8, 8, b"next turn");
     let expected: Vec<_> = expected.split_off(4).into_iter().chain([(8, 8, b"next turn".to_vec())]).collect();
     assert_eq!(held(dir.path()), expected, "the first file is in its second turn");
@@ -48,8 +49,10 @@ fn a_file_whose_segments_could_not_be_synced_is_never_used_again() {
     let mut journal = Journal::create(&OsDisk, dir.path(), BLOCK_BYTES, epoch(0)).unwrap();
     frame(&mut journal, 0, 0, b"kept");
     frame(&mut journal, 1, 0, b"other file");
-    assert!(journal.draining().is_some());
-    journal.drained(false);
+    let turn = journal.draining().unwrap().turn;
+    journal.drained(turn, Checkpoint::Later);
+    assert_eq!(journal.draining().unwrap().turn, turn, "it is tried again");
+    journal.drained(turn, Checkpoint::Never);
     assert!(journal.draining().is_none());
     assert!(!journal.has_room(1, 1));
     assert_eq!(held(dir.path()).len(), 2);
@@ -113,4 +116,19 @@ fn only_small_parts_are_worth_a_second_write() {
     assert!(is_small(&appended(1000)));
     assert!(!is_small(&appended(20_000)));
     assert_eq!(appended(1000).bytes(), u64::from(appended(1000).batches[0].header().size_bytes));
+}
+
+#[test]
+fn a_file_in_a_later_turn_is_not_freed_by_the_syncs_of_an_earlier_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&OsDisk, dir.path(), BLOCK_BYTES, epoch(0)).unwrap();
+    frame(&mut journal, 0, 0, b"first");
+    frame(&mut journal, 1, 0, b"second");
+    let slow = journal.draining().unwrap().turn;
+    journal.clear().unwrap();
+    frame(&mut journal, 2, 0, b"third");
+    frame(&mut journal, 3, 0, b"fourth");
+    journal.drained(slow, Checkpoint::Durable);
+    assert!(!journal.has_room(1, 1), "neither file's segments were synced since");
+    assert_eq!(held(dir.path()).len(), 2);
 }

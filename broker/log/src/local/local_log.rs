@@ -1,6 +1,6 @@
 //! One partition in local segment files: the [`PartitionLog`] that readers and the owner hold.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -11,7 +11,7 @@ use tidelog_model::{LeaderEpoch, Offset, Timestamp};
 use super::commit::CommitQueue;
 use super::compact_swap::Progress;
 use super::epochs::Epochs;
-use super::floor::FloorTable;
+use super::floor::{Floor, FloorTable};
 use super::read::{self, Want};
 use super::retain::{self, Dropped};
 use super::segment::Segment;
@@ -74,6 +74,17 @@ pub(super) struct Tail {
     pub(super) journaled: bool,
     /// Bytes of the active segment are not durable at all, because the policy did not ask for it.
     pub(super) loose: bool,
+}
+
+/// What became of bytes that only the journal held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Checkpoint {
+    /// They are durable in their segment.
+    Durable,
+    /// They could not be made durable now, and can be tried again.
+    Later,
+    /// They cannot be made durable there.
+    Never,
 }
 
 /// A partition of a data directory.
@@ -186,18 +197,42 @@ impl LocalLog {
         }
     }
 
-    /// Makes what only the journal holds durable in the segment; answers whether it is.
-    pub(super) fn checkpoint(&self) -> bool {
-        let (path, floor) = {
-            let tail = self.tail();
-            if !tail.journaled || tail.failed.is_some() {
-                return !tail.journaled;
-            }
-            (tail.writer.segment.path.clone(), tail.writer.floor())
-        };
-        // A handle of its own: an error of the device is told once to each, and the commit thread must not miss
-        // one that was told here.
-        let synced = self.disk.open(&path, OpenMode::ReadWrite).and_then(|file| file.sync_data());
+    /// Makes what only the journal holds durable in the segment.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        loop {
+            let (path, floor) = {
+                let tail = self.tail();
+                if !tail.journaled {
+                    return Checkpoint::Durable;
+                }
+                if tail.failed.is_some() {
+                    return Checkpoint::Never;
+                }
+                (tail.writer.segment.path.clone(), tail.writer.floor())
+            };
+            // A handle of its own: an error of the device is told once to each, and the commit thread must not
+            // miss one that was told here.
+            let file = match self.disk.open(&path, OpenMode::ReadWrite) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    if self.tail().writer.segment.path == path {
+                        // The partition was removed meanwhile: nothing of it is to be kept.
+                        return Checkpoint::Durable;
+                    }
+                    // Closed, and dropped by retention: the next segment may be in the journal too.
+                    continue;
+                }
+                Err(error) => {
+                    // It says nothing of the bytes.
+                    tracing::warn!(segment = %path.display(), %error, "the journal is freed later");
+                    return Checkpoint::Later;
+                }
+            };
+            return self.settle_checkpoint(&path, floor, file.sync_data());
+        }
+    }
+
+    fn settle_checkpoint(&self, path: &Path, floor: Floor, synced: std::io::Result<()>) -> Checkpoint {
         let mut tail = self.tail();
         match synced {
             Ok(()) => {
@@ -205,13 +240,13 @@ impl LocalLog {
                 if let Err(error) = self.floors.record(self.id, floor) {
                     tracing::warn!(%error, "the durable floor lags behind");
                 }
-                true
+                Checkpoint::Durable
             }
             Err(source) => {
-                let failure = Self::fence(&mut tail, failed("sync", &path)(source).to_string());
+                let failure = Self::fence(&mut tail, failed("sync", path)(source).to_string());
                 drop(tail);
                 self.listener.rejected(failure);
-                false
+                Checkpoint::Never
             }
         }
     }
