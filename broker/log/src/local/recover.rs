@@ -312,13 +312,18 @@ impl Recovery<'_> {
             Err(error) if error.is_disk_full() => None,
             Err(error) => return Err(error),
         };
+        let later = self.segments.iter().position(|later| later.base > segment.base);
+        let later = later.map(|at| self.segments.split_off(at)).unwrap_or_default();
+        for later in &later {
+            self.truncated_bytes += later.size();
+            torn::set_aside(self.disk, self.dir, later)?;
+        }
+        if !later.is_empty() {
+            // Behind a segment that was cut they would look like damage after a crash.
+            self.disk.sync_dir(self.dir).map_err(failed("sync", self.dir))?;
+        }
         segment.file.set_size(good).map_err(failed("cut", &segment.path))?;
         self.truncated_bytes += size - good;
-        let later = self.segments.iter().position(|later| later.base > segment.base);
-        for later in later.map(|at| self.segments.split_off(at)).unwrap_or_default() {
-            self.truncated_bytes += later.size();
-            torn::set_aside(self.disk, self.dir, &later)?;
-        }
         tracing::warn!(
             segment = %segment.path.display(), position = good, bytes = size - good, reason,
             kept = ?kept, "a torn tail was cut off: none of it was acknowledged as durable"
@@ -338,3 +343,7 @@ impl Recovery<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "recover_tests.rs"]
+mod tests;
