@@ -127,19 +127,23 @@ impl Run<'_> {
 
     async fn throughput(&mut self) -> Result<()> {
         let (total, count) = (self.total(), self.records()?);
+        limits::warm_memory(total + total / 4)?;
         let figures = limits::append_and_sync(self.dir, MEBIBYTE, total)?;
         self.add(APPEND_1M, "MB/s", figures.megabytes);
         self.add("limit: append + fdatasync of 1 MiB, p50", "ms", millis(figures.p50));
         self.add("limit: append + fdatasync of 1 MiB, p99", "ms", millis(figures.p99));
         let (_data, subject, client) = self.fresh().await?;
         scenario::topic(&client, "durable", 1, "sync").await?;
+        limits::warm_memory(total + total / 4)?;
         let rate = scenario::produce(&client, "durable", 1, count).await?;
         self.add(DURABLE, "MB/s", rate);
         let rate = self.plain.client_stream(MEBIBYTE, total).await?;
         self.add(CLIENT_STREAM, "MB/s", rate);
+        limits::warm_memory(total + total / 4)?;
         let rate = limits::append_unsynced(self.dir, MEBIBYTE, total)?;
         self.add("limit: append of 1 MiB without a sync", "MB/s", rate);
         scenario::topic(&client, "relaxed", 1, "os").await?;
+        limits::warm_memory(total + total / 4)?;
         let rate = scenario::produce(&client, "relaxed", 1, count).await?;
         self.add("produce with tidelog.flush.policy=os", "MB/s", rate);
         let rate = self.plain.server_stream(MEBIBYTE, total).await?;

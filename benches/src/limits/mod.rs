@@ -5,6 +5,6 @@ mod disk;
 mod plain;
 mod wire;
 
-pub(crate) use disk::{append_and_sync, append_unsynced, noise, warm};
+pub(crate) use disk::{append_and_sync, append_unsynced, noise, warm, warm_memory};
 pub(crate) use plain::{PlainServer, serve};
 pub(crate) use wire::{checksum, loopback};

@@ -122,6 +122,15 @@ pub trait DiskFile: Debug + Send + Sync {
     /// As the operating system answers; the caller must give the file up.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Lets the device begin with the bytes of a range that were written and not synced yet, so that the sync
+    /// to come has less to wait for. Promises nothing and waits for nothing.
+    ///
+    /// # Errors
+    /// As the operating system answers; the bytes are as they were.
+    fn begin_writeback(&self, _from: u64, _length: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Cuts or extends the file.
     ///
     /// # Errors

@@ -110,6 +110,12 @@ impl DiskFile for OsFile {
         self.file.sync_data()
     }
 
+    fn begin_writeback(&self, from: u64, length: u64) -> io::Result<()> {
+        // What Linux does with this advice for dirty pages: it starts to write them and keeps them.
+        let length = std::num::NonZero::new(length);
+        Ok(rustix::fs::fadvise(&self.file, from, length, Advice::DontNeed)?)
+    }
+
     fn set_size(&self, size: u64) -> io::Result<()> {
         self.file.set_len(size)
     }

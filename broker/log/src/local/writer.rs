@@ -14,9 +14,12 @@ use super::file::{self, wide};
 use super::floor::Floor;
 use super::index::{IndexBytes, OffsetEntry, TimeEntry};
 use super::segment::Segment;
-use crate::config::LogConfig;
+use crate::config::{FlushPolicy, LogConfig};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{StorageError, failed};
+
+/// How much is copied before the device is told to begin.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// Where the active segment stands.
 #[derive(Debug)]
@@ -129,13 +132,10 @@ impl Writer {
         let Some(last) = batches.last() else { return Ok(()) };
         let end = last.header().next_offset();
         let start = self.segment.size();
-        let mut parts: Vec<IoSlice<'_>> = batches
-            .iter()
-            .flat_map(|batch| [IoSlice::new(batch.prefix()), IoSlice::new(batch.rest())])
-            .collect();
         // Set first: a write that fails may have changed the file all the same.
         self.dirty = true;
-        if let Err(error) = file::write_all(self.segment.file.as_ref(), &mut parts, start) {
+        let synced_next = config.flush == FlushPolicy::Sync;
+        if let Err(error) = write_batches(self.segment.file.as_ref(), batches, start, synced_next) {
             let cause = failed("write", &self.segment.path)(error);
             // Part of it may be there: without the cut a later write could leave it in front of itself.
             // And without the sync a power cut could bring back what its owner was told is not there.
@@ -239,6 +239,39 @@ impl Writer {
         self.push_time_entry();
         self.write_indexes()
     }
+}
+
+/// Writes batches one after the other. Where a sync comes next and there is much to write, the device begins
+/// with the first piece while the others are copied.
+fn write_batches(
+    file: &dyn DiskFile,
+    batches: &[AssignedBatch],
+    start: u64,
+    synced_next: bool,
+) -> io::Result<()> {
+    let mut position = start;
+    let mut rest = batches;
+    while !rest.is_empty() {
+        let mut length = 0_u64;
+        let count = rest.iter().take_while(|batch| {
+            let more = length < PIECE_BYTES;
+            length += if more { u64::from(batch.header().size_bytes) } else { 0 };
+            more
+        });
+        let (piece, after) = rest.split_at(count.count());
+        let mut parts: Vec<IoSlice<'_>> = piece
+            .iter()
+            .flat_map(|batch| [IoSlice::new(batch.prefix()), IoSlice::new(batch.rest())])
+            .collect();
+        file::write_all(file, &mut parts, position)?;
+        if synced_next && length >= PIECE_BYTES {
+            // A hint: the sync tells whether the bytes arrived.
+            file.begin_writeback(position, length).unwrap_or_default();
+        }
+        position = position.saturating_add(length);
+        rest = after;
+    }
+    Ok(())
 }
 
 /// The files behind growing indexes.
