@@ -102,6 +102,8 @@ impl Run<'_> {
 
     /// A broker on an empty data directory, and a client of it. The directory goes with the first value.
     async fn fresh(&self) -> Result<(TempDir, Subject, Client)> {
+        // What earlier scenarios left to be written would be written during this one.
+        tokio::task::spawn_blocking(rustix::fs::sync).await?;
         let data = TempDir::with_prefix_in("data-", self.dir)?;
         let subject = Subject::start(&self.binary, data.path())?;
         let client = subject.client().await?;
@@ -233,7 +235,7 @@ impl Run<'_> {
         let data = TempDir::with_prefix_in("data-", self.dir)?;
         let mut subject = Subject::start(&self.binary, data.path())?;
         let client = subject.client().await?;
-        scenario::topic(&client, "big", RESTART_PARTITIONS, "os").await?;
+        scenario::topic(&client, "big", RESTART_PARTITIONS, "sync").await?;
         let count = self.arguments.restart_gigabytes * 1_000_000_000 / u64::try_from(RECORD_BYTES)?;
         scenario::produce(&client, "big", RESTART_PARTITIONS, count).await?;
         for _ in 0..self.arguments.repeat {

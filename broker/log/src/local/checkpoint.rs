@@ -107,7 +107,8 @@ impl SharedJournal {
             work.draining = true;
             self.changed.notify_all();
         }
-        if !room {
+        // Looked at with the journal locked: bytes of a partition must not come behind the note that it is gone.
+        if !room || round.iter().any(|(log, _)| log.tail().removed) {
             return false;
         }
         match journal.write(round) {

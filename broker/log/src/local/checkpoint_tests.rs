@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::config::LogConfig;
 use crate::engine::{AppendFailure, CommitListener, PartitionId, PartitionLog, ReadOutcome, ReadWait};
+use crate::local::journal::{self, Appended};
 use crate::local::local_log::{Checkpoint, LocalLog};
 use crate::local::{LogDir, LogDirOptions, Threads};
 use crate::sim_disk::{CallKind, Fault, SimDisk};
@@ -100,4 +101,22 @@ fn what_only_the_journal_holds_of_a_dropped_log_outlives_a_clean_end() {
         let read = log.read(Offset::new(1).unwrap(), end, 1000, ReadWait::MayBlock).unwrap();
         assert!(matches!(read, ReadOutcome::Batches(slice) if slice.next_offset == end), "seed {seed}");
     }
+}
+
+/// A round or a checkpoint may be under way while its partition is removed.
+#[test]
+fn what_ends_after_a_removal_leaves_nothing_to_a_partition_of_the_same_id() {
+    let disk = SimDisk::new(1);
+    let (dir, log, _heard) = in_journal_only(&disk);
+    dir.remove_partition(id()).unwrap();
+    log.note_floor(&log.tail());
+    assert_eq!(log.floors.get(id()), None);
+    let batch = {
+        let mut builder = BatchBuilder::new(Compression::None, 100);
+        builder.append(Timestamp::from_millis(1), None, Some(b"late"), &[]);
+        builder.build().unwrap().assign(Offset::ZERO, dir.leader_epoch())
+    };
+    let late = Appended { id: id(), segment: Offset::ZERO, position: 0, batches: vec![batch] };
+    assert!(!dir.shared_journal().commit(&[(Arc::clone(&log), late)]));
+    assert!(journal::read_back(&disk, Path::new("/data")).unwrap().is_empty());
 }

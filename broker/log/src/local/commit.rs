@@ -141,7 +141,12 @@ impl Committer {
     /// one that is created under the same id.
     pub(super) fn forget(&self, id: PartitionId) {
         self.queue.drop_waiting(id);
+        let log = self.log(id);
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        // A round or a checkpoint may be under way with it.
+        if let Some(log) = log {
+            log.tail().removed = true;
+        }
     }
 
     /// The open partitions of a topic.

@@ -74,6 +74,8 @@ pub(super) struct Tail {
     pub(super) journaled: bool,
     /// Bytes of the active segment are not durable at all, because the policy did not ask for it.
     pub(super) loose: bool,
+    /// The partition is being removed: nothing of it is to be noted any more, its id may be used again.
+    pub(super) removed: bool,
 }
 
 /// What became of bytes that only the journal held.
@@ -152,6 +154,7 @@ impl LocalLog {
                 syncing: false,
                 journaled: false,
                 loose: false,
+                removed: false,
             }),
             dropped: Mutex::new(Vec::new()),
             compacted: Mutex::new(parts.compacted),
@@ -202,7 +205,7 @@ impl LocalLog {
         loop {
             let (path, floor) = {
                 let tail = self.tail();
-                if !tail.journaled {
+                if !tail.journaled || tail.removed {
                     return Checkpoint::Durable;
                 }
                 if tail.failed.is_some() {
@@ -237,9 +240,7 @@ impl LocalLog {
         match synced {
             Ok(()) => {
                 tail.journaled = tail.journaled && tail.writer.floor() != floor;
-                if let Err(error) = self.floors.record(self.id, floor) {
-                    tracing::warn!(%error, "the durable floor lags behind");
-                }
+                self.record_floor(&tail, floor);
                 Checkpoint::Durable
             }
             Err(source) => {
@@ -253,8 +254,15 @@ impl LocalLog {
 
     /// Remembers that all that is written is durable.
     pub(super) fn note_floor(&self, tail: &Tail) {
+        self.record_floor(tail, tail.writer.floor());
+    }
+
+    fn record_floor(&self, tail: &Tail, floor: Floor) {
+        if tail.removed {
+            return;
+        }
         // A floor that lags is safe, so one that cannot be written is no reason to refuse a batch.
-        if let Err(error) = self.floors.record(self.id, tail.writer.floor()) {
+        if let Err(error) = self.floors.record(self.id, floor) {
             tracing::warn!(%error, "the durable floor lags behind");
         }
     }

@@ -365,6 +365,12 @@ impl LogDir {
         self.committer.logs().into_iter().find(|log| log.id == id)
     }
 
+    /// The journal itself, for the same.
+    #[cfg(test)]
+    pub(super) fn shared_journal(&self) -> &SharedJournal {
+        &self.journal
+    }
+
     /// One round of group commit on the caller's thread; answers whether there was anything to do.
     pub fn commit_round(&self) -> bool {
         self.committer.round()

@@ -111,17 +111,16 @@ fn retain(log: &LocalLog, now: Timestamp, up_to: Offset) -> Result<u64, StorageE
     let mut dropped = log.dropped.lock().unwrap_or_else(PoisonError::into_inner);
     let config = log.config();
     remove_dropped(log, now, config.file_delete_delay_ms, &mut dropped)?;
-    let mut deleted_bytes = 0;
     if config.cleanup.delete {
         roll_if_expired(log, now, &config)?;
         let start = retained_start(&log.segments(), &config, now, up_to);
         if start > log.log_start() {
             write_log_start(log.disk.as_ref(), &log.dir, start)?;
             log.raise_log_start(start);
-            deleted_bytes = drop_below(log, start, Some(now), &mut dropped)?;
         }
     }
-    Ok(deleted_bytes)
+    // Also what an earlier pass or a trim could not drop.
+    drop_below(log, log.log_start(), Some(now), &mut dropped)
 }
 
 /// The age of a segment counts from its newest record; a record from the future counts as written now, so
@@ -141,13 +140,16 @@ fn roll_if_expired(log: &LocalLog, now: Timestamp, config: &LogConfig) -> Result
     {
         return Ok(());
     }
-    log.roll(&mut tail, now).map_err(|error| match error {
-        WriteError::CutBack(error) => error,
-        WriteError::Unknown(error) => {
-            tail.failed = Some(error.to_string());
-            error
+    match log.roll(&mut tail, now) {
+        Ok(()) => Ok(()),
+        Err(WriteError::CutBack(error)) => Err(error),
+        Err(WriteError::Unknown(error)) => {
+            let failure = LocalLog::fence(&mut tail, error.to_string());
+            drop(tail);
+            log.listener.rejected(failure);
+            Err(error)
         }
-    })
+    }
 }
 
 fn retained_start(segments: &[Arc<Segment>], config: &LogConfig, now: Timestamp, up_to: Offset) -> Offset {
@@ -182,11 +184,12 @@ fn drop_below(
     // A floor that a power cut takes back must not lead to a segment that is gone.
     log.floors.sync()?;
     log.epochs.save_below(log.disk.as_ref(), &log.dir, start);
-    log.change_segments(|segments| drop(segments.drain(..gone)));
     let mut bytes = 0;
     for segment in segments.iter().take(gone) {
         bytes += segment.size();
+        // Before it leaves the list: what could not be set aside is tried again by the next pass.
         set_aside(log, segment, now, dropped)?;
+        log.change_segments(|segments| segments.retain(|kept| kept.base != segment.base));
     }
     log.disk.sync_dir(&log.dir).map_err(failed("sync", &log.dir))?;
     Ok(bytes)
@@ -221,15 +224,24 @@ fn remove_dropped(
     delay_ms: i64,
     dropped: &mut Vec<Dropped>,
 ) -> Result<(), StorageError> {
-    let mut kept = Vec::new();
-    for mut file in std::mem::take(dropped) {
+    let mut first_error = None;
+    dropped.retain_mut(|file| {
         let since = *file.since.get_or_insert(now);
         if now.millis().saturating_sub(since.millis()) < delay_ms {
-            kept.push(file);
-        } else {
-            log.disk.remove_file(&file.path).map_err(failed("remove", &file.path))?;
+            return true;
         }
-    }
-    *dropped = kept;
-    Ok(())
+        match log.disk.remove_file(&file.path) {
+            Ok(()) => false,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => {
+                first_error.get_or_insert_with(|| failed("remove", &file.path)(error));
+                true
+            }
+        }
+    });
+    first_error.map_or(Ok(()), Err)
 }
+
+#[cfg(test)]
+#[path = "retain_tests.rs"]
+mod tests;
