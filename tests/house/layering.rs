@@ -7,17 +7,18 @@ use serde_json::Value;
 
 use crate::tree::{report, root};
 
-/// What each crate may use of the workspace: `server -> grpc -> runtime -> {core, log} -> model`,
+/// What each crate may use of the workspace: `server -> {grpc, kafka} -> runtime -> {core, log} -> model`,
 /// `{grpc, sdk} -> proto -> model`, `cli -> sdk`. The core and the log do not know each other, and nothing
 /// in `client/` sees `broker/` except the SDK's `testing` feature.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("tidelog-model", &[]),
     ("tidelog-proto", &["tidelog-model"]),
     ("tidelog-core", &["tidelog-model"]),
     ("tidelog-log", &["tidelog-model"]),
     ("tidelog-runtime", &["tidelog-core", "tidelog-log", "tidelog-model"]),
     ("tidelog-grpc", &["tidelog-runtime", "tidelog-core", "tidelog-proto", "tidelog-model"]),
-    ("tidelog-broker", &["tidelog-grpc", "tidelog-runtime", "tidelog-log", "tidelog-model"]),
+    ("tidelog-kafka", &["tidelog-runtime", "tidelog-core", "tidelog-model"]),
+    ("tidelog-broker", &["tidelog-grpc", "tidelog-kafka", "tidelog-runtime", "tidelog-log", "tidelog-model"]),
     ("tidelog-client", &["tidelog-proto", "tidelog-model", "tidelog-broker?"]),
     ("tidelog", &["tidelog-client", "tidelog-model"]),
     ("tidelog-examples", &["tidelog-client", "tidelog-model", "tidelog-tests"]),

@@ -103,6 +103,12 @@ impl Partition {
         self.id
     }
 
+    /// The epoch stamped on its new batches.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.lane.epoch()
+    }
+
     /// What batches produced to it are validated against.
     #[must_use]
     pub fn batch_rules(&self) -> BatchRules {

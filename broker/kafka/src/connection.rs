@@ -1,0 +1,106 @@
+//! One connection: requests in, answers out, both in order.
+//!
+//! ```text
+//! read frame ─► begin (appends happen here) ─► queue ─► wait for the answer ─► write
+//! ```
+//!
+//! Requests are begun while earlier answers are waited for, so a producer with several requests in flight
+//! shares flushes with itself. Only appending is begun early; everything else starts when all earlier answers
+//! have left, which is the order Kafka keeps.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::mpsc;
+
+use crate::context::Context;
+use crate::dispatch::{self, Begun, Outcome, Refused};
+use crate::frame::{self, FrameError};
+
+/// Why a connection ended before its client closed it.
+#[derive(Debug, Error)]
+enum Ended {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("{0}")]
+    Write(std::io::Error),
+    #[error("an answer is larger than a frame can be")]
+    AnswerTooLarge,
+}
+
+impl Ended {
+    /// Whether this is how connections end that nobody need look at.
+    fn is_quiet(&self) -> bool {
+        match self {
+            Self::Frame(error) => error.is_quiet(),
+            Self::Write(_) => true,
+            Self::Refused(_) | Self::AnswerTooLarge => false,
+        }
+    }
+}
+
+/// Serves a connection until one side is done with it.
+pub(crate) async fn serve(stream: TcpStream, context: Arc<Context>) {
+    let peer = context.peer;
+    let (reader, writer) = stream.into_split();
+    let (queue, answers) = mpsc::channel(context.shared.options.requests_in_flight_max.max(1));
+    // Both in one task: a connection is one thing, and a hop between threads costs more than it brings.
+    let ended = tokio::select! {
+        // Ends with the queue, or when the peer is gone.
+        ended = write_answers(writer, answers) => ended,
+        ended = read_requests(reader, &context, queue) => ended,
+    };
+    match ended {
+        Ok(()) => tracing::debug!(%peer, "Kafka connection closed"),
+        Err(ended) if ended.is_quiet() => tracing::debug!(%peer, %ended, "Kafka connection ended"),
+        Err(ended) => {
+            context.shared.stats.count_broken();
+            tracing::warn!(%peer, reason = %ended, "Kafka connection closed");
+        }
+    }
+}
+
+/// Reads requests until the client has sent its last; then waits, because the answers are the writer's to
+/// finish, unless something is wrong.
+async fn read_requests(
+    mut reader: OwnedReadHalf,
+    context: &Arc<Context>,
+    queue: mpsc::Sender<Begun>,
+) -> Result<(), Ended> {
+    let options = &context.shared.options;
+    loop {
+        let (bytes_max, idle_max) = (options.request_bytes_max, options.idle_max);
+        let frame = tokio::select! {
+            biased;
+            () = context.shared.drain.cancelled() => break,
+            frame = frame::read(&mut reader, context.broker(), bytes_max, idle_max) => frame?,
+        };
+        // A client that closed its side does not wait for answers.
+        let Some(frame) = frame else { return Ok(()) };
+        context.shared.stats.count_request();
+        let begun = dispatch::begin(context, frame).await?;
+        if queue.send(begun).await.is_err() {
+            break;
+        }
+    }
+    drop(queue);
+    // The broker stops: the writer finishes what was begun and ends the connection.
+    std::future::pending().await
+}
+
+async fn write_answers<W: AsyncWrite + Unpin>(
+    mut writer: W,
+    mut answers: mpsc::Receiver<Begun>,
+) -> Result<(), Ended> {
+    while let Some(Begun { correlation_id, flexible_header, pending }) = answers.recv().await {
+        let Outcome::Answer(answer) = pending.await?;
+        let mut frame = answer.into_frame(correlation_id, flexible_header).ok_or(Ended::AnswerTooLarge)?;
+        writer.write_all_buf(&mut frame).await.map_err(Ended::Write)?;
+    }
+    writer.shutdown().await.map_err(Ended::Write)
+}

@@ -1,0 +1,107 @@
+//! From a request to whoever answers it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_wire_core::{KafkaDecode, KafkaEncode};
+use thiserror::Error;
+
+use crate::api;
+use crate::context::{Call, Context};
+use crate::frame::Frame;
+use crate::header::{self, HeaderError};
+use crate::response::Response;
+use crate::versions::{self, API_VERSIONS, Api, METADATA};
+use crate::wire::{self, WireError};
+
+/// The largest body of an API whose schema is generated: decoded, it takes many times its size.
+const COLD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Why a connection is closed over a request. The protocol has no answer for these.
+#[derive(Debug, Error)]
+pub(crate) enum Refused {
+    #[error("{0}")]
+    Header(#[from] HeaderError),
+    #[error("there is no API {key} here")]
+    UnknownApi { key: i16 },
+    #[error("{name} is served in versions {min} to {max}, not {version}")]
+    Version { name: &'static str, version: i16, min: i16, max: i16 },
+    #[error("a {name} request of version {version} is broken: {error}")]
+    Body { name: &'static str, version: i16, error: WireError },
+    #[error("a {name} request has {actual} bytes, at most {limit} are allowed")]
+    TooLarge { name: &'static str, actual: usize, limit: usize },
+    #[error("the answer to a {name} request cannot be encoded: {error}")]
+    Answer { name: &'static str, error: WireError },
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// An answer.
+    Answer(Response),
+}
+
+/// The rest of a request's life: resolves when it can be answered.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<Outcome, Refused>> + Send>>;
+
+/// A request that was begun.
+pub(crate) struct Begun {
+    pub(crate) correlation_id: i32,
+    pub(crate) flexible_header: bool,
+    pub(crate) pending: Pending,
+}
+
+/// Begins a request. What must happen in the order of requests, appending, has happened when this returns;
+/// everything else happens when the answer is waited for.
+pub(crate) async fn begin(context: &Arc<Context>, frame: Frame) -> Result<Begun, Refused> {
+    let Frame { mut bytes, permit } = frame;
+    let head = header::take_head(&mut bytes)?;
+    let (key, version) = (head.api_key, head.api_version);
+    let api = versions::find(key).ok_or(Refused::UnknownApi { key })?;
+    if key == API_VERSIONS && !(api.min..=api.max).contains(&version) {
+        // The body is of a form that is not known here, so it is not looked at.
+        let answer = encode(api, &api::api_versions::unsupported(), 0);
+        let pending: Pending = Box::pin(async move { answer });
+        return Ok(Begun { correlation_id: head.correlation_id, flexible_header: false, pending });
+    }
+    if !(api.min..=api.max).contains(&version) {
+        return Err(Refused::Version { name: api.name, version, min: api.min, max: api.max });
+    }
+    let client_id = header::take_client_id(&mut bytes, api.is_flexible(version))?;
+    let call = Call { version, client_id };
+    let context = Arc::clone(context);
+    let pending: Pending = match key {
+        METADATA => cold(api, context, call, bytes, api::metadata::handle),
+        API_VERSIONS => cold(api, context, call, bytes, api::api_versions::handle),
+        _ => return Err(Refused::UnknownApi { key }),
+    };
+    drop(permit);
+    let flexible_header = api.has_flexible_response_header(version);
+    Ok(Begun { correlation_id: head.correlation_id, flexible_header, pending })
+}
+
+/// A request of a generated schema: decoded, handled and encoded when its turn to be answered comes.
+fn cold<Q, A, H, F>(api: &'static Api, context: Arc<Context>, call: Call, body: Bytes, handle: H) -> Pending
+where
+    Q: KafkaDecode + Send + 'static,
+    A: KafkaEncode + Send + 'static,
+    H: FnOnce(Arc<Context>, Call, Q) -> F + Send + 'static,
+    F: Future<Output = A> + Send + 'static,
+{
+    Box::pin(async move {
+        let (name, version) = (api.name, call.version);
+        if body.len() > COLD_BYTES_MAX {
+            return Err(Refused::TooLarge { name, actual: body.len(), limit: COLD_BYTES_MAX });
+        }
+        let request = wire::decode(body, version).map_err(|error| Refused::Body { name, version, error })?;
+        let answer = handle(context, call, request).await;
+        encode(api, &answer, version)
+    })
+}
+
+fn encode<A: KafkaEncode>(api: &'static Api, answer: &A, version: i16) -> Result<Outcome, Refused> {
+    let encoded = wire::encode(answer, version);
+    encoded.map(Outcome::Answer).map_err(|error| Refused::Answer { name: api.name, error })
+}

@@ -1,0 +1,60 @@
+//! The protocol's error codes, and which of them a broker's error becomes: the only place that decides.
+
+use tidelog_model::ErrorCode;
+
+/// An error code of the Kafka protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KafkaError(pub(crate) i16);
+
+impl KafkaError {
+    pub(crate) const UNKNOWN_SERVER_ERROR: Self = Self(-1);
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const OFFSET_OUT_OF_RANGE: Self = Self(1);
+    pub(crate) const CORRUPT_MESSAGE: Self = Self(2);
+    pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
+    pub(crate) const NOT_LEADER_OR_FOLLOWER: Self = Self(6);
+    pub(crate) const MESSAGE_TOO_LARGE: Self = Self(10);
+    pub(crate) const INVALID_TOPIC_EXCEPTION: Self = Self(17);
+    pub(crate) const NOT_ENOUGH_REPLICAS: Self = Self(19);
+    pub(crate) const INVALID_TIMESTAMP: Self = Self(32);
+    pub(crate) const UNSUPPORTED_VERSION: Self = Self(35);
+    pub(crate) const TOPIC_ALREADY_EXISTS: Self = Self(36);
+    pub(crate) const INVALID_PARTITIONS: Self = Self(37);
+    pub(crate) const INVALID_CONFIG: Self = Self(40);
+    pub(crate) const INVALID_REQUEST: Self = Self(42);
+    pub(crate) const KAFKA_STORAGE_ERROR: Self = Self(56);
+    pub(crate) const UNSUPPORTED_COMPRESSION_TYPE: Self = Self(76);
+    pub(crate) const INVALID_RECORD: Self = Self(87);
+    pub(crate) const UNKNOWN_TOPIC_ID: Self = Self(100);
+
+    /// The code on the wire.
+    pub(crate) const fn code(self) -> i16 {
+        self.0
+    }
+}
+
+impl From<ErrorCode> for KafkaError {
+    fn from(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::UnknownTopicOrPartition => Self::UNKNOWN_TOPIC_OR_PARTITION,
+            ErrorCode::TopicAlreadyExists => Self::TOPIC_ALREADY_EXISTS,
+            ErrorCode::InvalidName | ErrorCode::InternalTopic => Self::INVALID_TOPIC_EXCEPTION,
+            ErrorCode::InvalidPartitions => Self::INVALID_PARTITIONS,
+            ErrorCode::InvalidConfig => Self::INVALID_CONFIG,
+            ErrorCode::InvalidRequest | ErrorCode::OutOfOrder => Self::INVALID_REQUEST,
+            ErrorCode::CorruptMessage => Self::CORRUPT_MESSAGE,
+            ErrorCode::InvalidRecord => Self::INVALID_RECORD,
+            ErrorCode::MessageTooLarge => Self::MESSAGE_TOO_LARGE,
+            ErrorCode::UnsupportedCompression => Self::UNSUPPORTED_COMPRESSION_TYPE,
+            ErrorCode::InvalidTimestamp => Self::INVALID_TIMESTAMP,
+            ErrorCode::OffsetOutOfRange => Self::OFFSET_OUT_OF_RANGE,
+            // Both are retriable for clients, and neither says that nothing was written.
+            ErrorCode::StorageFailed | ErrorCode::CorruptLog => Self::KAFKA_STORAGE_ERROR,
+            // Retriable, and it says that the batch is not in the log, which is so.
+            ErrorCode::DiskFull | ErrorCode::Overloaded => Self::NOT_ENOUGH_REPLICAS,
+            ErrorCode::ShuttingDown => Self::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::FencedGeneration => Self(22),
+            ErrorCode::Internal => Self::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Frames: a length of four bytes, then as many bytes of request.
+//!
+//! **Invariant:** no byte of a frame is read before its size was checked and, above a small size, admitted
+//! by the broker's budget; memory grows with what arrived, not with what was announced.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+use tidelog_model::ErrorCode;
+use tidelog_runtime::{AdmitPermit, Broker, BrokerError};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Frames up to this size need no permit: there is at most one of a connection that is not.
+const UNADMITTED_MAX: usize = 8 * 1024;
+/// The most memory a frame gets before any of it arrived, in bytes.
+const FIRST_BYTES: usize = 256 * 1024;
+/// How long a frame of any size may take to arrive.
+const FRAME_TIME: Duration = Duration::from_secs(30);
+/// Large frames get a second more for each of these many bytes.
+const FRAME_BYTES_PER_SECOND: usize = 1024 * 1024;
+
+/// A request as it came.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    /// Header and body.
+    pub(crate) bytes: Bytes,
+    /// The room it takes among the bytes in flight; small ones take none.
+    pub(crate) permit: Option<AdmitPermit>,
+}
+
+/// Why there is no next frame.
+#[derive(Debug, Error)]
+pub(crate) enum FrameError {
+    /// The peer has closed the connection, or the system has.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The peer was silent for too long between two frames.
+    #[error("no request for {0:?}")]
+    Idle(Duration),
+    /// The announced size is not one a request may have.
+    #[error("a request of {size} bytes was announced, from 1 to {limit} are allowed (kafka.request_bytes)")]
+    Size {
+        /// The size in bytes.
+        size: i32,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The frame took too long.
+    #[error("a request of {size} bytes did not arrive within {limit:?}")]
+    Slow {
+        /// The size in bytes.
+        size: usize,
+        /// The time it had.
+        limit: Duration,
+    },
+    /// The broker has no place for it.
+    #[error(transparent)]
+    Refused(BrokerError),
+}
+
+impl FrameError {
+    /// Whether this is how connections end that nobody need look at.
+    pub(crate) fn is_quiet(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Idle(_))
+    }
+}
+
+/// Reads the next frame; `None` when the peer closed the connection between two frames.
+pub(crate) async fn read<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    broker: &Broker,
+    bytes_max: usize,
+    idle_max: Duration,
+) -> Result<Option<Frame>, FrameError> {
+    let Some(size) = read_size(reader, idle_max).await? else { return Ok(None) };
+    let checked = usize::try_from(size).ok().filter(|size| (1..=bytes_max).contains(size));
+    let size = checked.ok_or(FrameError::Size { size, limit: bytes_max })?;
+    let permit = if size > UNADMITTED_MAX { Some(admit(broker, size).await?) } else { None };
+    let extra = u64::try_from(size / FRAME_BYTES_PER_SECOND).unwrap_or(u64::MAX);
+    let limit = FRAME_TIME.saturating_add(Duration::from_secs(extra));
+    let body = tokio::time::timeout(limit, read_body(reader, size)).await;
+    let bytes = body.map_err(|_| FrameError::Slow { size, limit })??;
+    Ok(Some(Frame { bytes, permit }))
+}
+
+async fn read_size<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    idle_max: Duration,
+) -> Result<Option<i32>, FrameError> {
+    let mut size = [0; 4];
+    let mut held = 0;
+    while let Some(rest) = size.get_mut(held..).filter(|rest| !rest.is_empty()) {
+        let read = tokio::time::timeout(idle_max, reader.read(rest)).await;
+        match read.map_err(|_| FrameError::Idle(idle_max))?? {
+            0 if held == 0 => return Ok(None),
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            count => held += count,
+        }
+    }
+    Ok(Some(i32::from_be_bytes(size)))
+}
+
+/// Waits for room: a socket that is not read holds its sender back, which is what Kafka clients expect.
+async fn admit(broker: &Broker, size: usize) -> Result<AdmitPermit, FrameError> {
+    loop {
+        match broker.admit(size).await {
+            Ok(permit) => return Ok(permit),
+            Err(error) if error.code == ErrorCode::Overloaded => {}
+            Err(error) => return Err(FrameError::Refused(error)),
+        }
+    }
+}
+
+async fn read_body<R: AsyncRead + Unpin>(reader: &mut R, size: usize) -> io::Result<Bytes> {
+    let mut body = BytesMut::with_capacity(size.min(FIRST_BYTES));
+    while body.len() < size {
+        let missing = size - body.len();
+        if body.capacity() == body.len() {
+            body.reserve(missing.min(body.len().max(FIRST_BYTES)));
+        }
+        let read =
+            (&mut *reader).take(u64::try_from(missing).unwrap_or(u64::MAX)).read_buf(&mut body).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(body.freeze())
+}

@@ -1,0 +1,29 @@
+//! The Kafka wire protocol over the `Broker` API: any Kafka client works on the same log.
+//!
+//! ```text
+//! socket ─► frame ─► header ─► dispatch ─► api/<one file per API> ─► response ─► socket, in order
+//! ```
+//!
+//! **Invariants**
+//! * Nothing a peer sends makes this crate panic or allocate more than the frame it was admitted for.
+//! * Responses of a connection leave in the order of its requests; so do its appends.
+//! * Record bytes are never decoded and encoded again: what a producer sent is what a consumer gets.
+
+mod api;
+mod connection;
+mod context;
+mod dispatch;
+mod error;
+mod frame;
+mod header;
+mod listener;
+mod names;
+mod response;
+mod stats;
+mod versions;
+mod wire;
+
+pub use context::KafkaOptions;
+pub use listener::serve;
+pub use stats::KafkaStats;
+pub use versions::{APIS, Api, SKIPPED, Skipped};

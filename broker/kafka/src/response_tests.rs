@@ -1,0 +1,37 @@
+use super::*;
+
+fn drain(mut response: Response, step: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while response.has_remaining() {
+        let count = step.min(response.chunk().len()).max(1);
+        out.extend_from_slice(&response.chunk()[..count]);
+        response.advance(count);
+    }
+    out
+}
+
+#[test]
+fn a_frame_is_size_correlation_id_tags_and_the_pieces() {
+    for (flexible, head) in [(false, &[0, 0, 0, 9, 0, 0, 0, 7][..]), (true, &[0, 0, 0, 10, 0, 0, 0, 7, 0])] {
+        for step in 1..6 {
+            let mut response = Response::new(Bytes::from_static(b"ab"));
+            response.push(Bytes::new());
+            response.push(Bytes::from_static(b"cde"));
+            let frame = response.into_frame(7, flexible).unwrap();
+            assert_eq!(frame.remaining(), head.len() + 5);
+            assert_eq!(drain(frame, step), [head, b"abcde"].concat());
+        }
+    }
+}
+
+#[test]
+fn advancing_over_pieces_lands_inside_the_right_one() {
+    let mut response = Response::new(Bytes::from_static(b"ab"));
+    response.push(Bytes::from_static(b"cde"));
+    response.push(Bytes::from_static(b"fg"));
+    response.advance(4);
+    let mut slices = [IoSlice::new(&[]); 4];
+    assert_eq!(response.chunks_vectored(&mut slices), 2);
+    assert_eq!((&*slices[0], &*slices[1]), (&b"e"[..], &b"fg"[..]));
+    assert_eq!(response.len(), 3);
+}

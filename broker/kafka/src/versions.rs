@@ -1,0 +1,86 @@
+//! The table of APIs: which ones there are, in which versions, and which are left out and why.
+//!
+//! `docs/compatibility.md` shows this table; dispatch and the answer to ApiVersions are made from it, so an
+//! API is told of exactly when it is served.
+
+/// One API as it is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Api {
+    /// Its number in the protocol.
+    pub key: i16,
+    /// Its name in the protocol.
+    pub name: &'static str,
+    /// The oldest version that is answered.
+    pub min: i16,
+    /// The newest version that is answered.
+    pub max: i16,
+    /// The oldest version that clients are told of; below `min` only where clients need to see it.
+    pub told_min: i16,
+    /// The first version with compact strings and tagged fields; `i16::MAX` where there is none.
+    pub flexible_from: i16,
+    /// What is worth knowing about it, in one line.
+    pub note: &'static str,
+}
+
+impl Api {
+    /// Whether requests and responses of this version are in the flexible form.
+    #[must_use]
+    pub const fn is_flexible(&self, version: i16) -> bool {
+        version >= self.flexible_from
+    }
+
+    /// Whether the response header of this version has tagged fields. ApiVersions' never has: the client does
+    /// not know yet what the broker speaks.
+    #[must_use]
+    pub const fn has_flexible_response_header(&self, version: i16) -> bool {
+        self.is_flexible(version) && self.key != API_VERSIONS
+    }
+}
+
+/// An API that is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its number in the protocol.
+    pub key: i16,
+    /// Its name in the protocol.
+    pub name: &'static str,
+    /// Why it is left out, and what clients do then.
+    pub why: &'static str,
+}
+
+pub(crate) const API_VERSIONS: i16 = 18;
+pub(crate) const METADATA: i16 = 3;
+
+const fn api(
+    key: i16,
+    name: &'static str,
+    (min, max): (i16, i16),
+    flexible_from: i16,
+    note: &'static str,
+) -> Api {
+    Api { key, name, min, max, told_min: min, flexible_from, note }
+}
+
+/// Every API that is served, by number.
+pub const APIS: &[Api] = &[
+    api(
+        METADATA,
+        "Metadata",
+        (0, 13),
+        9,
+        "a named topic that does not exist is created at once where allowed",
+    ),
+    api(API_VERSIONS, "ApiVersions", (0, 4), 3, "an unknown version is answered in version 0"),
+];
+
+/// Every API that is not served.
+pub const SKIPPED: &[Skipped] = &[];
+
+/// The API of this number.
+pub(crate) fn find(key: i16) -> Option<&'static Api> {
+    APIS.binary_search_by_key(&key, |api| api.key).ok().and_then(|index| APIS.get(index))
+}
+
+#[cfg(test)]
+#[path = "versions_tests.rs"]
+mod tests;
