@@ -1,5 +1,6 @@
 //! The rules of named groups.
 
+pub mod assignor;
 mod events;
 mod offsets;
 
