@@ -23,7 +23,15 @@ impl Subject {
     pub(crate) fn start(binary: &Path, data_dir: &Path) -> Result<Self> {
         let begun = Instant::now();
         let mut child = Command::new(binary)
-            .args(["--api-addr", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
+            .args([
+                "--api-addr",
+                "127.0.0.1:0",
+                "--kafka-addr",
+                "127.0.0.1:0",
+                "--log-level",
+                "warn",
+                "--data-dir",
+            ])
             .arg(data_dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -83,7 +83,7 @@ fn a_directory_that_may_not_be_written_is_named() {
     // The log of the broker goes beside the data: here that place is read-only too.
     let output = run_to_end(
         Command::new(binaries::broker().unwrap())
-            .args(["--api-addr", "127.0.0.1:0", "--data-dir"])
+            .args(["--api-addr", "127.0.0.1:0", "--kafka-addr", "127.0.0.1:0", "--data-dir"])
             .arg(command.data_dir())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped()),

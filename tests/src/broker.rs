@@ -35,12 +35,13 @@ pub struct BrokerCommand {
     data_dir: PathBuf,
     log: PathBuf,
     api_addr: SocketAddr,
+    kafka_addr: SocketAddr,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
 
 impl BrokerCommand {
-    /// A broker over `data_dir` on a free port; its log is `data_dir` with `.log` appended.
+    /// A broker over `data_dir` on free ports; its log is `data_dir` with `.log` appended.
     ///
     /// # Errors
     /// When no port is free.
@@ -52,6 +53,7 @@ impl BrokerCommand {
             data_dir,
             log: log.into(),
             api_addr: free_address()?,
+            kafka_addr: free_address()?,
             arguments: Vec::new(),
             environment: Vec::new(),
         })
@@ -61,6 +63,13 @@ impl BrokerCommand {
     #[must_use]
     pub const fn api_addr(mut self, address: SocketAddr) -> Self {
         self.api_addr = address;
+        self
+    }
+
+    /// Listens for Kafka clients here instead.
+    #[must_use]
+    pub const fn kafka_addr(mut self, address: SocketAddr) -> Self {
+        self.kafka_addr = address;
         self
     }
 
@@ -94,6 +103,7 @@ impl BrokerCommand {
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(binaries::broker()?);
         command.arg("--data-dir").arg(&self.data_dir).arg("--api-addr").arg(self.api_addr.to_string());
+        command.arg("--kafka-addr").arg(self.kafka_addr.to_string());
         command.args(&self.arguments).envs(self.environment.iter().cloned()).stdin(Stdio::null());
         Ok(command)
     }
@@ -118,8 +128,12 @@ impl BrokerCommand {
         process.ready_in = begin.elapsed();
         let ready: Json = serde_json::from_str(&line)
             .with_context(|| format!("{line:?} is no ready line\n{}", process.log_tail()))?;
-        let api = ready.get("api").and_then(Json::as_str).unwrap_or_default();
-        process.command.api_addr = api.parse().with_context(|| format!("no address in {line:?}"))?;
+        let address = |name| {
+            let address = ready.get(name).and_then(Json::as_str).unwrap_or_default();
+            address.parse().with_context(|| format!("no address {name} in {line:?}"))
+        };
+        process.command.api_addr = address("api")?;
+        process.command.kafka_addr = address("kafka")?;
         Ok(process)
     }
 
@@ -208,6 +222,12 @@ impl BrokerProcess {
     #[must_use]
     pub const fn api_addr(&self) -> SocketAddr {
         self.command.api_addr
+    }
+
+    /// What Kafka clients take as `bootstrap.servers`.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> String {
+        self.command.kafka_addr.to_string()
     }
 
     /// How long it took from its start to the ready line.

@@ -18,6 +18,13 @@ pub(crate) struct Args {
     /// Where gRPC, /metrics, /livez and /readyz are served; port 0 picks a free one [default: 127.0.0.1:9640]
     #[arg(long, value_name = "HOST:PORT")]
     api_addr: Option<String>,
+    /// Where Kafka clients connect; port 0 picks a free one, off is nowhere [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka_addr: Option<String>,
+    /// What Kafka clients are told to connect to; auto is the address each has reached the broker at
+    /// [default: auto]
+    #[arg(long, value_name = "HOST:PORT")]
+    advertised_kafka_addr: Option<String>,
     /// Let other machines connect although there is neither encryption nor authentication
     #[arg(long)]
     insecure_allow_remote_plaintext: bool,
@@ -53,6 +60,8 @@ impl Args {
         let named = [
             ("storage.data_dir", self.data_dir, "--data-dir"),
             ("api.addr", self.api_addr, "--api-addr"),
+            ("kafka.addr", self.kafka_addr, "--kafka-addr"),
+            ("kafka.advertised_addr", self.advertised_kafka_addr, "--advertised-kafka-addr"),
             ("api.insecure_allow_remote_plaintext", allow, "--insecure-allow-remote-plaintext"),
             ("log.level", self.log_level, "--log-level"),
             ("log.format", self.log_format, "--log-format"),

@@ -82,7 +82,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         // Recovery changes nothing that cannot be done again.
         () = signals.asked_to_stop() => return Ok(()),
     };
-    write_stdout(&ready::message(server.api_addr(), &data_dir))?;
+    write_stdout(&ready::message(server.api_addr(), server.kafka_addr(), &data_dir))?;
     signals.asked_to_stop().await;
     tokio::select! {
         stopped = tokio::time::timeout(stop_max, server.shutdown()) => match stopped {

@@ -7,10 +7,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tidelog_grpc::{DrainSwitch, Services};
+use tidelog_kafka::KafkaStats;
 use tidelog_runtime::{Broker, BrokerError, OpenError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -32,7 +34,7 @@ const CUT_MAX: Duration = Duration::from_secs(1);
 pub enum StartError {
     /// Other machines could connect, and nobody said that they may.
     #[error(
-        "{addr} can be reached from other machines, and the API has neither encryption nor authentication yet: \
+        "{addr} can be reached from other machines, and there is neither encryption nor authentication yet: \
          listen on 127.0.0.1, or allow it with --insecure-allow-remote-plaintext"
     )]
     Remote {
@@ -40,16 +42,20 @@ pub enum StartError {
         addr: SocketAddr,
     },
     /// Another program listens there.
-    #[error("{addr} is in use by another program: stop it, or choose another address with --api-addr")]
+    #[error("{addr} is in use by another program: stop it, or choose another address with {flag}")]
     PortTaken {
         /// The address asked for.
         addr: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
     },
     /// The address cannot be listened on.
-    #[error("cannot listen on {addr}: {source}; choose another address with --api-addr")]
+    #[error("cannot listen on {addr}: {source}; choose another address with {flag}")]
     Listen {
         /// The address asked for.
         addr: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
         /// What the system answered.
         source: std::io::Error,
     },
@@ -73,6 +79,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     api_addr: SocketAddr,
+    kafka: Option<Kafka>,
     broker: Broker,
     grace: Duration,
     drain: DrainSwitch,
@@ -89,39 +96,38 @@ impl Server {
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let started = SystemTime::now();
-        let addr = config.api_addr;
-        if !addr.ip().is_loopback() {
-            if !config.insecure_allow_remote_plaintext {
-                return Err(StartError::Remote { addr });
-            }
-            tracing::warn!(%addr, "other machines can connect without encryption or authentication");
-        }
-        let listener = listen(addr).await?;
-        let api_addr = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
+        let (listener, api_addr) = listen(&config, config.api_addr, "--api-addr").await?;
+        let kafka_listener = match config.kafka_addr {
+            Some(addr) => Some(listen(&config, addr, "--kafka-addr").await?),
+            None => None,
+        };
         let broker = open(&config).await?;
 
         let (switch, drain) = DrainSwitch::new();
         let services = Services::new(broker.clone(), config.limits(), drain.clone());
         let (grpc, health) = services.routes().map_err(|error| StartError::Build(error.to_string()))?;
+        let cut = CancellationToken::new();
+        let kafka = kafka_listener.map(|listener| Kafka::start(listener, &config, &broker, &cut));
         let connections = ConnectionStats::new(config.connections_max);
         let metrics = MetricsPage::new(Sources {
             broker: broker.clone(),
             services,
-            connections: std::sync::Arc::clone(&connections),
+            connections: Arc::clone(&connections),
+            kafka: kafka.as_ref().map(|kafka| Arc::clone(&kafka.stats)),
             data_dir: config.data_dir.clone(),
             partition_series_max: config.partition_series_max,
             started,
         });
         let routes = http::routes(grpc, broker.clone(), drain.clone(), metrics).prepare();
-        let cut = CancellationToken::new();
         let incoming = incoming(listener, connections, cut.clone());
         let mut drained = drain;
         let serving = http2(&config)
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, async move { drained.started().await });
-        tracing::info!(%api_addr, "serving");
+        tracing::info!(%api_addr, kafka_addr = kafka.as_ref().map(|kafka| kafka.addr.to_string()), "serving");
         Ok(Self {
             api_addr,
+            kafka,
             broker,
             grace: config.shutdown_grace,
             drain: switch,
@@ -138,6 +144,12 @@ impl Server {
         self.api_addr
     }
 
+    /// The address Kafka clients connect to, with the port that was picked; none when it is off.
+    #[must_use]
+    pub fn kafka_addr(&self) -> Option<SocketAddr> {
+        self.kafka.as_ref().map(|kafka| kafka.addr)
+    }
+
     /// The broker behind the API.
     #[must_use]
     pub const fn broker(&self) -> &Broker {
@@ -150,11 +162,18 @@ impl Server {
     /// When the last flush fails: what was acknowledged is safe, the next start recovers.
     pub async fn shutdown(mut self) -> Result<(), BrokerError> {
         self.drain.start();
-        if tokio::time::timeout(self.grace, &mut self.serving).await.is_err() {
+        let mut kafka = self.kafka.map(|kafka| {
+            kafka.drain.cancel();
+            kafka.serving
+        });
+        if tokio::time::timeout(self.grace, ended(&mut self.serving, kafka.as_mut())).await.is_err() {
             tracing::warn!(grace = ?self.grace, "connections are cut: they did not finish in time");
             self.cut.cancel();
-            if tokio::time::timeout(CUT_MAX, &mut self.serving).await.is_err() {
+            if tokio::time::timeout(CUT_MAX, ended(&mut self.serving, kafka.as_mut())).await.is_err() {
                 self.serving.abort();
+                if let Some(kafka) = kafka {
+                    kafka.abort();
+                }
             }
         }
         // It ends by itself; waiting for it lets go of the broker, and with it of the lock on the data.
@@ -164,11 +183,72 @@ impl Server {
     }
 }
 
-async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => StartError::PortTaken { addr },
-        _ => StartError::Listen { addr, source },
-    })
+/// The listener of the Kafka protocol.
+#[derive(Debug)]
+struct Kafka {
+    addr: SocketAddr,
+    stats: Arc<KafkaStats>,
+    drain: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Kafka {
+    fn start(
+        (listener, addr): (TcpListener, SocketAddr),
+        config: &Config,
+        broker: &Broker,
+        cut: &CancellationToken,
+    ) -> Self {
+        let stats = Arc::new(KafkaStats::default());
+        // Ends with the server when it is dropped, too.
+        let drain = cut.child_token();
+        let (broker, options) = (broker.clone(), config.kafka_options());
+        let serving = tidelog_kafka::serve(
+            listener,
+            broker,
+            options,
+            Arc::clone(&stats),
+            drain.clone(),
+            cut.child_token(),
+        );
+        Self { addr, stats, drain, serving: tokio::spawn(serving) }
+    }
+}
+
+/// Waits until both listeners have ended. A task that was polled to its end must not be polled again.
+async fn ended(
+    serving: &mut JoinHandle<Result<(), tonic::transport::Error>>,
+    kafka: Option<&mut JoinHandle<()>>,
+) {
+    if !serving.is_finished() {
+        let _ended = serving.await.is_ok();
+    }
+    if let Some(kafka) = kafka
+        && !kafka.is_finished()
+    {
+        let _ended = kafka.await.is_ok();
+    }
+}
+
+/// Listens on `addr`, which the flag of this name sets.
+async fn listen(
+    config: &Config,
+    addr: SocketAddr,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    if !addr.ip().is_loopback() {
+        if !config.insecure_allow_remote_plaintext {
+            return Err(StartError::Remote { addr });
+        }
+        tracing::warn!(%addr, "other machines can connect without encryption or authentication");
+    }
+    let bound = TcpListener::bind(addr).await;
+    let listener = bound.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::PortTaken { addr, flag },
+        _ => StartError::Listen { addr, source, flag },
+    })?;
+    let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source, flag })?;
+    Ok((listener, bound))
 }
 
 async fn open(config: &Config) -> Result<Broker, StartError> {

@@ -37,7 +37,9 @@ struct Running {
 impl Running {
     fn start(data_dir: &Path) -> Self {
         let mut command = command();
-        command.args(["--api-addr", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
+        command
+            .args(["--api-addr", "127.0.0.1:0", "--kafka-addr", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir);
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

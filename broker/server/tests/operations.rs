@@ -73,6 +73,7 @@ async fn metrics() -> String {
     let home = tempfile::tempdir().unwrap();
     let mut config = Config::new(home.path());
     config.api_addr = "127.0.0.1:0".parse().unwrap();
+    config.kafka_addr = Some("127.0.0.1:0".parse().unwrap());
     let server = Server::start(config).await.unwrap();
     let mut stream = TcpStream::connect(server.api_addr()).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();

@@ -30,6 +30,7 @@ const ENDLESS_CALL: &[u8] = b"POST /tidelog.v1.Topics/ListTopics HTTP/1.1\r\nhos
 fn config(data_dir: &Path) -> Config {
     let mut config = Config::new(data_dir);
     config.api_addr = "127.0.0.1:0".parse().unwrap();
+    config.kafka_addr = Some("127.0.0.1:0".parse().unwrap());
     config
 }
 
@@ -249,8 +250,12 @@ async fn a_port_in_use_is_refused_before_the_data_is_touched() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = config(&home.path().join("data"));
     config.api_addr = taken.local_addr().unwrap();
+    let error = Server::start(config.clone()).await.unwrap_err();
+    assert!(matches!(error, StartError::PortTaken { flag: "--api-addr", .. }), "{error:?}");
+    config.api_addr = "127.0.0.1:0".parse().unwrap();
+    config.kafka_addr = taken.local_addr().ok();
     let error = Server::start(config).await.unwrap_err();
-    assert!(matches!(error, StartError::PortTaken { .. }), "{error:?}");
+    assert!(matches!(error, StartError::PortTaken { flag: "--kafka-addr", .. }), "{error:?}");
     assert!(!home.path().join("data").exists());
 }
 
@@ -259,6 +264,10 @@ async fn other_machines_must_be_allowed_in_so_many_words() {
     let home = tempfile::tempdir().unwrap();
     let mut config = config(home.path());
     config.api_addr = "0.0.0.0:0".parse().unwrap();
+    let error = Server::start(config.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("--insecure-allow-remote-plaintext"), "{error}");
+    config.api_addr = "127.0.0.1:0".parse().unwrap();
+    config.kafka_addr = Some("0.0.0.0:0".parse().unwrap());
     let error = Server::start(config.clone()).await.unwrap_err();
     assert!(error.to_string().contains("--insecure-allow-remote-plaintext"), "{error}");
     config.insecure_allow_remote_plaintext = true;

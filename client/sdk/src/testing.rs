@@ -1,4 +1,4 @@
-//! A real broker inside a test's process: the same log, files and gRPC as the binary, on a free port.
+//! A real broker inside a test's process: the same log, files and protocols as the binary, on free ports.
 //!
 //! ```no_run
 //! # async fn run() -> tidelog_client::Result<()> {
@@ -27,6 +27,7 @@ pub struct Broker {
     /// `None` only while a restart is under way, or after one that failed.
     server: Option<Server>,
     api_addr: SocketAddr,
+    kafka_addr: Option<SocketAddr>,
     data_dir: TempDir,
 }
 
@@ -38,15 +39,21 @@ impl Broker {
     pub async fn start() -> Result<Self> {
         let data_dir = tempfile::tempdir().map_err(|error| failed(&error))?;
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = start(data_dir.path(), any_port).await?;
-        let api_addr = server.api_addr();
-        Ok(Self { server: Some(server), api_addr, data_dir })
+        let server = start(data_dir.path(), any_port, Some(any_port)).await?;
+        let (api_addr, kafka_addr) = (server.api_addr(), server.kafka_addr());
+        Ok(Self { server: Some(server), api_addr, kafka_addr, data_dir })
     }
 
     /// What [`Client::connect`] takes.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.api_addr)
+    }
+
+    /// What Kafka clients take as `bootstrap.servers`.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> String {
+        self.kafka_addr.map_or_else(String::new, |address| address.to_string())
     }
 
     /// A client of this broker.
@@ -80,7 +87,7 @@ impl Broker {
     /// When somebody else has taken the port in between, or the data cannot be opened.
     pub async fn resume(&mut self) -> Result<()> {
         if self.server.is_none() {
-            self.server = Some(start(self.data_dir.path(), self.api_addr).await?);
+            self.server = Some(start(self.data_dir.path(), self.api_addr, self.kafka_addr).await?);
         }
         Ok(())
     }
@@ -95,9 +102,10 @@ impl Broker {
     }
 }
 
-async fn start(data_dir: &Path, api_addr: SocketAddr) -> Result<Server> {
+async fn start(data_dir: &Path, api_addr: SocketAddr, kafka_addr: Option<SocketAddr>) -> Result<Server> {
     let mut config = Config::new(data_dir);
     config.api_addr = api_addr;
+    config.kafka_addr = kafka_addr;
     config.disk_reserve_bytes = Some(DISK_RESERVE_BYTES);
     Server::start(config).await.map_err(|error| failed(&error))
 }

@@ -60,6 +60,17 @@ keys! {
         "how often a silent connection is asked for a sign of life";
     "api.keepalive_timeout" Text keepalive_timeout: positive_duration, show_time,
         "how long the sign of life may take";
+    "kafka.addr" Text kafka_addr: address_or_off, show_address_or_off,
+        "where Kafka clients connect; port 0 picks a free one, off is nowhere";
+    "kafka.advertised_addr" Text kafka_advertised: advertised, show_advertised,
+        "HOST:PORT that Kafka clients are told to connect to; auto is the address each has reached the broker at";
+    "kafka.connections_max" Bare kafka_connections_max: count, show_plain, "connections of Kafka clients at one time";
+    "kafka.connection_idle" Text kafka_connection_idle: positive_duration, show_time,
+        "how long a connection of a Kafka client may be silent before it is closed";
+    "kafka.request_bytes" Text kafka_request_bytes_max: request_size, show_size, "the largest request of a Kafka client";
+    "kafka.requests_in_flight" Bare kafka_requests_in_flight_max: count, show_plain,
+        "requests of one connection that wait for their answer; more are not read";
+    "kafka.fetch_bytes" Text kafka_fetch_bytes_max: size, show_size, "the most bytes of records in one answer to a fetch";
     "limits.in_flight_bytes" Text in_flight_bytes_max: size, show_size,
         "batches on their way into logs, in all";
     "limits.admission_wait" Text admission_wait_max: units::parse_duration, show_time,
@@ -71,6 +82,8 @@ keys! {
         "requests of one produce stream that wait for durability";
     "topics.default_partitions" Bare default_partitions: partitions, show_plain,
         "partitions of a topic created without a number";
+    "topics.auto_create" Bare auto_create_topics: boolean, show_plain,
+        "create a topic when a Kafka client first names it";
     "log.level" Text log_level: level, show_text, "error, warn, info, debug or trace, or a filter per module";
     "log.format" Text log_format: LogFormat::parse, LogFormat::show, "auto, text or json";
     "metrics.partition_series_max" Bare partition_series_max: number, show_plain,
@@ -95,6 +108,31 @@ fn path(text: &str) -> Result<std::path::PathBuf, String> {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().ok().and_then(|mut found| found.next());
     found.ok_or_else(|| format!("{text:?} is not an address: write HOST:PORT, like 127.0.0.1:9640"))
+}
+
+fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.trim() == "off" { Ok(None) } else { address(text).map(Some) }
+}
+
+/// A name need not resolve here: it is for the clients.
+fn advertised(text: &str) -> Result<Option<(String, u16)>, String> {
+    let text = text.trim();
+    if text == "auto" {
+        return Ok(None);
+    }
+    let parted = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let named = |(host, port): &(&str, u16)| !host.is_empty() && host.len() <= 255 && *port != 0;
+    let (host, port) = parted
+        .filter(named)
+        .ok_or_else(|| format!("{text:?} is neither auto nor HOST:PORT, like broker.example.com:9092"))?;
+    Ok(Some((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port)))
+}
+
+/// A frame of the protocol has a length of 31 bits.
+fn request_size(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    let most = 0x7fff_ffff;
+    if bytes > most { Err(format!("{text:?} is more than 2GiB")) } else { Ok(bytes) }
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
@@ -170,6 +208,18 @@ fn show_path(path: &std::path::Path) -> String {
 
 fn show_plain<T: ToString>(value: &T) -> String {
     value.to_string()
+}
+
+fn show_address_or_off(address: &Option<SocketAddr>) -> String {
+    address.map_or_else(|| "off".to_owned(), |address| address.to_string())
+}
+
+fn show_advertised(address: &Option<(String, u16)>) -> String {
+    match address {
+        None => "auto".to_owned(),
+        Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
+        Some((host, port)) => format!("{host}:{port}"),
+    }
 }
 
 fn show_text(value: &str) -> String {

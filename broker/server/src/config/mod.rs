@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tidelog_grpc::Limits;
+use tidelog_kafka::KafkaOptions;
 use tidelog_runtime::BrokerOptions;
 
 pub use load::{Inputs, load};
@@ -125,6 +126,20 @@ pub struct Config {
     pub keepalive_interval: Duration,
     /// How long the sign of life may take.
     pub keepalive_timeout: Duration,
+    /// Where Kafka clients connect; nowhere when there is none.
+    pub kafka_addr: Option<SocketAddr>,
+    /// The host and port Kafka clients are told to connect to; the one each has reached when there is none.
+    pub kafka_advertised: Option<(String, u16)>,
+    /// Connections of Kafka clients at one time.
+    pub kafka_connections_max: usize,
+    /// How long a connection of a Kafka client may be silent.
+    pub kafka_connection_idle: Duration,
+    /// The largest request of a Kafka client in bytes.
+    pub kafka_request_bytes_max: usize,
+    /// Requests of one connection of a Kafka client that wait for their answer.
+    pub kafka_requests_in_flight_max: usize,
+    /// The most bytes of records in one answer to a Kafka client's fetch.
+    pub kafka_fetch_bytes_max: usize,
     /// Bytes of batches on their way into logs, in all.
     pub in_flight_bytes_max: usize,
     /// How long a request waits for room among them.
@@ -137,6 +152,8 @@ pub struct Config {
     pub stream_in_flight_requests_max: usize,
     /// Partitions of a topic created without a number.
     pub default_partitions: i32,
+    /// Whether a topic is created when a Kafka client first names it.
+    pub auto_create_topics: bool,
     /// Configs of topics that do not set them themselves.
     pub topic_defaults: BTreeMap<String, String>,
     /// The log level, or a filter per module.
@@ -161,6 +178,7 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let options = BrokerOptions::new(data_dir);
         let limits = Limits::default();
+        let kafka = KafkaOptions::default();
         Self {
             data_dir: options.data_dir,
             recovery_threads: options.recovery_threads,
@@ -175,12 +193,20 @@ impl Config {
             connection_window_bytes: 8 * 1024 * 1024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
+            kafka_addr: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9092))),
+            kafka_advertised: kafka.advertised,
+            kafka_connections_max: kafka.connections_max,
+            kafka_connection_idle: kafka.idle_max,
+            kafka_request_bytes_max: kafka.request_bytes_max,
+            kafka_requests_in_flight_max: kafka.requests_in_flight_max,
+            kafka_fetch_bytes_max: kafka.fetch_bytes_max,
             in_flight_bytes_max: options.in_flight_bytes_max,
             admission_wait_max: options.admission_wait_max,
             request_bytes_max: limits.request_bytes_max,
             stream_in_flight_bytes_max: limits.stream_in_flight_bytes_max,
             stream_in_flight_requests_max: limits.stream_in_flight_requests_max,
             default_partitions: options.default_partitions,
+            auto_create_topics: true,
             topic_defaults: options.topic_defaults,
             log_level: "info".to_owned(),
             log_format: LogFormat::Auto,
@@ -256,8 +282,21 @@ impl Config {
             in_flight_bytes_max: self.in_flight_bytes_max,
             admission_wait_max: self.admission_wait_max,
             default_partitions: self.default_partitions,
+            auto_create_topics: self.auto_create_topics,
             topic_defaults: self.topic_defaults.clone(),
             ..BrokerOptions::new(&self.data_dir)
+        }
+    }
+
+    pub(crate) fn kafka_options(&self) -> KafkaOptions {
+        KafkaOptions {
+            advertised: self.kafka_advertised.clone(),
+            connections_max: self.kafka_connections_max,
+            request_bytes_max: self.kafka_request_bytes_max,
+            requests_in_flight_max: self.kafka_requests_in_flight_max,
+            idle_max: self.kafka_connection_idle,
+            fetch_bytes_max: self.kafka_fetch_bytes_max,
+            ..KafkaOptions::default()
         }
     }
 

@@ -17,6 +17,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use tidelog_grpc::{DURATION_BUCKETS_MS, Services};
+use tidelog_kafka::KafkaStats;
 use tidelog_runtime::Broker;
 
 pub(crate) use self::process::disk_space;
@@ -53,6 +54,8 @@ pub(crate) struct Sources {
     pub(crate) broker: Broker,
     pub(crate) services: Services,
     pub(crate) connections: Arc<ConnectionStats>,
+    /// Those of Kafka clients, if they can connect.
+    pub(crate) kafka: Option<Arc<KafkaStats>>,
     pub(crate) data_dir: PathBuf,
     pub(crate) partition_series_max: usize,
     pub(crate) started: SystemTime,
@@ -81,13 +84,23 @@ impl Sources {
     }
 
     fn write_connections(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let kafka = self.kafka.as_deref();
         let open = [([("listener", "api")], self.connections.open())];
+        let open = open.into_iter().chain(kafka.map(|kafka| ([("listener", "kafka")], kafka.open())));
         out.gauges("tidelog_connections_open", "Connections that are open", open)?;
-        let ended = [("accepted", self.connections.accepted()), ("refused", self.connections.refused())];
-        let ended = ended.map(|(result, count)| ([("listener", "api"), ("result", result)], count));
+        let of = |listener, result, count: u64| ([("listener", listener), ("result", result)], count);
+        let mut ended = vec![
+            of("api", "accepted", self.connections.accepted()),
+            of("api", "refused", self.connections.refused()),
+        ];
+        if let Some(kafka) = kafka {
+            ended.push(of("kafka", "accepted", kafka.accepted()));
+            ended.push(of("kafka", "refused", kafka.refused()));
+            ended.push(of("kafka", "broken", kafka.broken()));
+        }
         out.counters(
             "tidelog_connections",
-            "Connections, and those closed at once because there were too many",
+            "Connections, those closed at once because there were too many, and those closed over what was sent",
             ended,
         )
     }
