@@ -1,6 +1,7 @@
 //! The rules of named groups.
 
 pub mod assignor;
+pub mod consumer;
 mod events;
 mod offsets;
 

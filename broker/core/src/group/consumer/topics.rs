@@ -1,0 +1,117 @@
+//! The topics a group subscribes to, seen through what exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tidelog_model::{TopicId, TopicName};
+
+use super::member::MemberSubscription;
+
+/// A topic that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicShape {
+    /// Its id.
+    pub topic_id: TopicId,
+    /// The number of its partitions.
+    pub partition_count: u32,
+}
+
+/// The topics that exist, as the group may see them.
+pub trait TopicsView {
+    /// The topic of this name.
+    fn topic(&self, name: &TopicName) -> Option<TopicShape>;
+
+    /// The topics whose names match a regular expression.
+    ///
+    /// # Errors
+    /// What is wrong with the expression, in words for its author.
+    fn matching(&self, regex: &str) -> Result<BTreeSet<TopicName>, String>;
+}
+
+/// What the members' regular expressions matched when the topics last changed. It is worked out again when
+/// it is missing, so it is not stored.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ResolvedRegexes(BTreeMap<String, Arc<BTreeSet<TopicName>>>);
+
+impl ResolvedRegexes {
+    /// What matched nothing yet.
+    pub(super) const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Forgets everything: topics have changed.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// What each regular expression of `members` matches, and nothing else. One that cannot be read (it was
+    /// checked when the member gave it) matches nothing.
+    pub(super) fn resolve<'a>(
+        &mut self,
+        members: impl Iterator<Item = &'a MemberSubscription>,
+        topics: &dyn TopicsView,
+    ) {
+        let mut known = std::mem::take(&mut self.0);
+        for regex in members.filter_map(|member| member.topic_regex.as_ref()) {
+            if !self.0.contains_key(regex) {
+                let matched = known.remove(regex);
+                let matched = matched.unwrap_or_else(|| Arc::new(topics.matching(regex).unwrap_or_default()));
+                self.0.insert(regex.clone(), matched);
+            }
+        }
+    }
+
+    /// The names a member subscribes to, whether they exist or not.
+    pub(super) fn names<'a>(
+        &'a self,
+        subscription: &'a MemberSubscription,
+    ) -> impl Iterator<Item = &'a TopicName> + use<'a> {
+        let matched = subscription.topic_regex.as_ref().and_then(|regex| self.0.get(regex));
+        subscription.topic_names.iter().chain(matched.into_iter().flat_map(|names| names.iter()))
+    }
+
+    /// The ids of the topics a member subscribes to that exist.
+    pub(super) fn ids(
+        &self,
+        subscription: &MemberSubscription,
+        topics: &dyn TopicsView,
+    ) -> BTreeSet<TopicId> {
+        self.names(subscription).filter_map(|name| topics.topic(name)).map(|topic| topic.topic_id).collect()
+    }
+}
+
+/// The same for subscriptions to the same topics, as long as their members do not change.
+pub(super) fn identity(subscription: &MemberSubscription) -> (usize, Option<&str>) {
+    (Arc::as_ptr(&subscription.topic_names).addr(), subscription.topic_regex.as_deref())
+}
+
+/// The topics among `names` that exist.
+pub(super) fn existing<'a>(
+    names: impl Iterator<Item = &'a TopicName>,
+    topics: &dyn TopicsView,
+) -> BTreeMap<TopicName, TopicShape> {
+    let names: BTreeSet<&TopicName> = names.collect();
+    names.into_iter().filter_map(|name| Some((name.clone(), topics.topic(name)?))).collect()
+}
+
+/// A number that changes when the topics do (FNV-1a, 64 bits): by it a group notices that a topic was
+/// created, deleted or grew while nobody told it, as when the broker was down.
+pub(super) fn fingerprint(topics: &BTreeMap<TopicName, TopicShape>) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut hash = EMPTY_FINGERPRINT;
+    let mut feed = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+        }
+    };
+    for (name, shape) in topics {
+        feed(name.as_str().as_bytes());
+        feed(&[0]); // No name holds a zero, so no two lists are the same bytes.
+        feed(shape.topic_id.uuid().as_bytes());
+        feed(&shape.partition_count.to_be_bytes());
+    }
+    hash
+}
+
+/// The fingerprint of no topics.
+pub(super) const EMPTY_FINGERPRINT: u64 = 0xcbf2_9ce4_8422_2325;
