@@ -117,6 +117,6 @@ impl From<AppendReject> for BrokerError {
 
 impl From<BatchError> for BrokerError {
     fn from(error: BatchError) -> Self {
-        Self::new(error.code(), error.to_string()).field("record_batch")
+        Self::new(error.code(), error.to_string()).field("record_batch").limits(error.limit())
     }
 }

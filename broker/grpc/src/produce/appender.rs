@@ -6,28 +6,16 @@
 //! behind its successors; a new stream starts in order.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use tidelog_model::batch::{BatchHeader, BatchRules, Compression, RecordBatch};
 use tidelog_model::{ErrorCode, Timestamp};
 use tidelog_proto::v1::{PartitionBatch, ProduceRequest, ProduceResult};
-use tidelog_runtime::{Acks, AdmitPermit, Appended, Broker, BrokerError, Partition};
-use tokio::sync::Semaphore;
+use tidelog_runtime::{Acks, AdmitPermit, Appended, Broker, BrokerError, Partition, check_batch};
 
 use super::pending::PendingRequest;
-use crate::error::{detail, failure, over_limit};
+use crate::error::{detail, failure};
 use crate::names::{partition_index, writable_topic};
-
-/// Compressed batches up to this size are unfolded on the connection's task, larger ones elsewhere.
-const UNFOLD_INLINE_MAX: usize = 16 * 1024;
-/// Plain batches up to this size are checked on the connection's task: about 2 ms of work.
-const CHECK_INLINE_MAX: usize = 8 * 1024 * 1024;
-
-/// How many large batches are checked at the same time: unfolding one may take its limit in memory.
-static CHECKS: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
 /// The result of a batch that is not in the log.
 pub(super) const NOTHING: ProduceResult =
@@ -111,8 +99,9 @@ impl Appender {
     ) -> Result<(LaneId, Appended), BrokerError> {
         let (id, partition) = self.open(&batch.topic, batch.partition)?;
         let share = permit.split(batch.record_batch.len());
-        let checked = validate(batch.record_batch, partition.batch_rules()).await;
-        let appended = checked.and_then(|checked| partition.append(checked, acks, share));
+        let checked = check_batch(batch.record_batch, partition.batch_rules()).await;
+        let appended =
+            checked.map_err(BrokerError::from).and_then(|checked| partition.append(checked, acks, share));
         match appended {
             Ok(appended) => Ok((id, appended)),
             Err(error) => {
@@ -168,30 +157,4 @@ fn out_of_order(topic: &str, partition: i32) -> BrokerError {
          new one, so that they stay in order"
     );
     failure(ErrorCode::OutOfOrder, message)
-}
-
-/// The check at the door, on the connection's task as long as it is short.
-async fn validate(bytes: Bytes, rules: BatchRules) -> Result<RecordBatch, BrokerError> {
-    if bytes.len() > rules.batch_bytes_max {
-        let (limit, actual) = (rules.batch_bytes_max, bytes.len());
-        let message = format!(
-            "the batch has {actual} bytes, the topic's max.message.bytes is {limit}: send smaller batches, or \
-             raise it"
-        );
-        return Err(over_limit(ErrorCode::MessageTooLarge, "record_batch", limit, actual, message));
-    }
-    if !takes_long(&bytes) {
-        return RecordBatch::validate(bytes, &rules).map_err(BrokerError::from);
-    }
-    // The semaphore is never closed; were it, the check would go on without a bound.
-    let _slot = CHECKS.acquire().await.ok();
-    let checked = tokio::task::spawn_blocking(move || RecordBatch::validate(bytes, &rules)).await;
-    let checked = checked
-        .map_err(|error| failure(ErrorCode::Internal, format!("checking the batch ended early: {error}")))?;
-    checked.map_err(BrokerError::from)
-}
-
-fn takes_long(bytes: &[u8]) -> bool {
-    let plain = BatchHeader::parse(bytes).is_ok_and(|header| header.compression() == Some(Compression::None));
-    bytes.len() > if plain { CHECK_INLINE_MAX } else { UNFOLD_INLINE_MAX }
 }

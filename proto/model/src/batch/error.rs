@@ -24,7 +24,9 @@ pub enum BatchError {
         actual: usize,
     },
     /// The batch is larger than the topic allows.
-    #[error("the batch has {actual} bytes, the topic's max.message.bytes is {limit}: send smaller batches")]
+    #[error(
+        "the batch has {actual} bytes, the topic's max.message.bytes is {limit}: send smaller batches, or raise it"
+    )]
     TooLarge {
         /// The topic's limit in bytes.
         limit: usize,
