@@ -29,6 +29,9 @@ pub struct KafkaOptions {
     pub fetch_bytes_max: usize,
     /// The longest a fetch waits for records.
     pub fetch_wait_max: Duration,
+    /// Whether a topic that is asked for with more than one replica is made with the one there is; else it is
+    /// refused.
+    pub clamp_replication_factor: bool,
     /// The largest batch a producer's records may unfold to, and other values told in broker configs, come
     /// from the broker's own options; these are further ones told as they are: key and value.
     pub told_configs: Vec<(String, String)>,
@@ -44,6 +47,7 @@ impl Default for KafkaOptions {
             idle_max: Duration::from_secs(600),
             fetch_bytes_max: 55 * 1024 * 1024,
             fetch_wait_max: Duration::from_secs(300),
+            clamp_replication_factor: true,
             told_configs: Vec::new(),
         }
     }

@@ -32,6 +32,10 @@ pub(crate) enum Refused {
     Body { name: &'static str, version: i16, error: WireError },
     #[error("a {name} request has {actual} bytes, at most {limit} are allowed")]
     TooLarge { name: &'static str, actual: usize, limit: usize },
+    #[error("a {name} request was not begun: {error}")]
+    NotBegun { name: &'static str, error: BrokerError },
+    #[error("a request that wants no answer failed: {reason}")]
+    Unanswered { reason: String },
     #[error("the answer to a {name} request cannot be encoded: {error}")]
     Answer { name: &'static str, error: WireError },
 }
@@ -41,6 +45,8 @@ pub(crate) enum Refused {
 pub(crate) enum Outcome {
     /// An answer.
     Answer(Response),
+    /// The client wants no answer.
+    None,
 }
 
 /// The rest of a request's life: resolves when it can be answered.
@@ -71,11 +77,17 @@ pub(crate) async fn begin(context: &Arc<Context>, frame: Frame) -> Result<Begun,
     }
     let client_id = header::take_client_id(&mut bytes, api.is_flexible(version))?;
     let call = Call { version, client_id };
-    let context = Arc::clone(context);
     let pending: Pending = match key {
+        // Its batches keep the permit until they are committed.
+        PRODUCE => begin_produce(api, context, &call, bytes, permit).await?,
+        _ => {
+            drop(permit);
+            begin_cold(api, Arc::clone(context), call, bytes)?
+        }
+    };
         METADATA => cold(api, context, call, bytes, api::metadata::handle),
         API_VERSIONS => cold(api, context, call, bytes, api::api_versions::handle),
-        _ => return Err(Refused::UnknownApi { key }),
+        _ => api::admin::route(api, context, call, bytes)?,
     };
     drop(permit);
     let flexible_header = api.has_flexible_response_header(version);
@@ -83,7 +95,13 @@ pub(crate) async fn begin(context: &Arc<Context>, frame: Frame) -> Result<Begun,
 }
 
 /// A request of a generated schema: decoded, handled and encoded when its turn to be answered comes.
-fn cold<Q, A, H, F>(api: &'static Api, context: Arc<Context>, call: Call, body: Bytes, handle: H) -> Pending
+pub(crate) fn cold<Q, A, H, F>(
+    api: &'static Api,
+    context: Arc<Context>,
+    call: Call,
+    body: Bytes,
+    handle: H,
+) -> Pending
 where
     Q: KafkaDecode + Send + 'static,
     A: KafkaEncode + Send + 'static,

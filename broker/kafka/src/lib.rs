@@ -10,18 +10,25 @@
 //! * Record bytes are never decoded and encoded again: what a producer sent is what a consumer gets.
 
 mod api;
+mod configs;
 mod connection;
 mod context;
 mod dispatch;
 mod error;
+mod failure;
 mod frame;
 mod header;
 mod listener;
 mod names;
+mod reader;
 mod response;
 mod stats;
+#[cfg(test)]
+mod testing;
+mod topic_ref;
 mod versions;
 mod wire;
+mod writer;
 
 pub use context::KafkaOptions;
 pub use listener::serve;

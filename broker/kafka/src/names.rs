@@ -1,5 +1,6 @@
 //! Names that clients send, and the topics and partitions they name.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidelog_model::{ErrorCode, PartitionIndex, TopicName};
@@ -18,4 +19,15 @@ pub(crate) fn partition(broker: &Broker, name: &str, index: i32) -> Result<Arc<P
     let index =
         PartitionIndex::new(index).ok_or_else(|| unknown(format!("there is no partition {index}")))?;
     broker.partition(&name, index)
+}
+
+/// The things that occur more than once.
+pub(crate) fn repeated<T: Ord>(things: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let (mut seen, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for thing in things {
+        if let Some(again) = seen.replace(thing) {
+            repeated.insert(again);
+        }
+    }
+    repeated
 }

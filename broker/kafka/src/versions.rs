@@ -48,8 +48,12 @@ pub struct Skipped {
     pub why: &'static str,
 }
 
+pub(crate) const PRODUCE: i16 = 0;
 pub(crate) const API_VERSIONS: i16 = 18;
 pub(crate) const METADATA: i16 = 3;
+pub(crate) const CREATE_TOPICS: i16 = 19;
+pub(crate) const DELETE_TOPICS: i16 = 20;
+pub(crate) const CREATE_PARTITIONS: i16 = 37;
 
 const fn api(
     key: i16,
@@ -63,6 +67,16 @@ const fn api(
 
 /// Every API that is served, by number.
 pub const APIS: &[Api] = &[
+    Api {
+        told_min: 0,
+        ..api(
+            PRODUCE,
+            "Produce",
+            (3, 13),
+            9,
+            "told from version 0 on, because older librdkafka would not compress",
+        )
+    },
     api(
         METADATA,
         "Metadata",
@@ -71,6 +85,9 @@ pub const APIS: &[Api] = &[
         "a named topic that does not exist is created at once where allowed",
     ),
     api(API_VERSIONS, "ApiVersions", (0, 4), 3, "an unknown version is answered in version 0"),
+    api(CREATE_TOPICS, "CreateTopics", (2, 7), 5, "one replica, whatever is asked for"),
+    api(DELETE_TOPICS, "DeleteTopics", (1, 6), 4, "gone for good when answered"),
+    api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, ""),
 ];
 
 /// Every API that is not served.
