@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tidelog_core::catalog::TOPIC_CONFIGS;
+use tidelog_core::catalog::{ConfigKey, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS};
 use tidelog_model::ErrorCode;
 use tidelog_tests::binaries::root;
 
@@ -25,16 +25,23 @@ fn check(document: &str, name: &str, table: &str) {
     fs::write(path, blessed).unwrap();
 }
 
-#[test]
-fn topic_configs_are_documented_as_they_are() {
+fn config_table<'a>(configs: impl Iterator<Item = &'a ConfigKey>) -> String {
     let mut table = "| config | type | default | what it does |\n| --- | --- | --- | --- |\n".to_owned();
-    for config in TOPIC_CONFIGS {
+    for config in configs {
         let kind = format!("{}: {}", config.kind.name(), config.kind.allowed());
-        let row =
-            format!("| `{}` | {kind} | `{}` | {} |\n", config.key, config.default, config.documentation);
+        let default =
+            if config.default.is_empty() { "nothing".to_owned() } else { format!("`{}`", config.default) };
+        let row = format!("| `{}` | {kind} | {default} | {} |\n", config.key, config.documentation);
         table.push_str(&row);
     }
-    check("docs/topic-configs.md", "topic-configs", &table);
+    table
+}
+
+#[test]
+fn topic_configs_are_documented_as_they_are() {
+    check("docs/topic-configs.md", "topic-configs", &config_table(TOPIC_CONFIGS.iter()));
+    let kept = config_table(KEPT_CONFIGS.iter().chain(RETIRED_CONFIGS));
+    check("docs/topic-configs.md", "kept-configs", &kept);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub use options::BrokerOptions;
 pub use owner::{AckFuture, Acks};
 pub use partition::{Appended, Partition, PartitionStatus};
 pub use tidelog_core::Watermarks;
-pub use tidelog_core::catalog::{ConfigEntry, ConfigKind, ConfigSource, TOPIC_CONFIGS, TopicConfig};
+pub use tidelog_core::catalog::{
+    ConfigEntry, ConfigKey, ConfigKind, ConfigSource, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS, TopicConfig,
+};
 pub use tidelog_log::ReadSlice;
 pub use topic::{Topic, TopicInfo};

@@ -5,7 +5,7 @@ use super::configs::{ConfigKey, ConfigKind};
 const MS: ConfigKind = ConfigKind::Long { min: 0, max: i64::MAX };
 const MS_OR_NEVER: ConfigKind = ConfigKind::Long { min: -1, max: i64::MAX };
 
-/// All topic configs, sorted by name.
+/// The topic configs that have an effect, sorted by name.
 pub static TOPIC_CONFIGS: &[ConfigKey] = &[
     ConfigKey {
         key: "cleanup.policy",
@@ -13,12 +13,6 @@ pub static TOPIC_CONFIGS: &[ConfigKey] = &[
         default: "delete",
         documentation: "What happens to old records: delete drops whole segments by retention, compact keeps \
                         the last record of each key; both may be given.",
-    },
-    ConfigKey {
-        key: "compression.type",
-        kind: ConfigKind::Word { allowed: &["producer"] },
-        default: "producer",
-        documentation: "Batches keep the codec their producer chose.",
     },
     ConfigKey {
         key: "delete.retention.ms",

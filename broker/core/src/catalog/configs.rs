@@ -1,7 +1,7 @@
 //! The configs of a topic: their names, types, ranges, defaults and what they do.
 //!
-//! Names and meanings are Kafka's; the ones that Kafka lacks start with `tidelog.`. A key is in the table
-//! only when it has an effect.
+//! Names and meanings are Kafka's; the ones that Kafka lacks start with `tidelog.`. A key is in the first table
+//! only when it has an effect; Kafka's keys without one here are in tables of their own.
 //!
 //! A value comes from the topic, else from the broker's topic defaults, else from the table.
 
@@ -11,6 +11,7 @@ use std::fmt;
 use thiserror::Error;
 use tidelog_model::limits;
 
+use super::config_kept::{KEPT_CONFIGS, RETIRED_CONFIGS};
 use super::config_table::TOPIC_CONFIGS;
 use crate::partition::TimestampType;
 
@@ -51,6 +52,12 @@ pub enum ConfigKind {
         /// The words.
         allowed: &'static [&'static str],
     },
+    /// Yes or no.
+    Bool,
+    /// Replicas as `PARTITION:BROKER`, separated by commas; `*` is all, nothing is none.
+    Replicas,
+    /// Any text.
+    Text,
 }
 
 impl ConfigKind {
@@ -61,8 +68,9 @@ impl ConfigKind {
             Self::Int { .. } => "int",
             Self::Long { .. } => "long",
             Self::Double { .. } => "double",
-            Self::Word { .. } => "string",
-            Self::List { .. } => "list",
+            Self::Word { .. } | Self::Text => "string",
+            Self::List { .. } | Self::Replicas => "list",
+            Self::Bool => "boolean",
         }
     }
 
@@ -74,6 +82,9 @@ impl ConfigKind {
             Self::Double { min, max } => format!("a number from {min:?} to {max:?}"),
             Self::Word { allowed } => format!("one of {}", allowed.join(", ")),
             Self::List { allowed } => format!("a comma-separated list of {}", allowed.join(", ")),
+            Self::Bool => "true or false".to_owned(),
+            Self::Replicas => "a comma-separated list of PARTITION:BROKER, or *".to_owned(),
+            Self::Text => format!("a text of at most {VALUE_BYTES_MAX} bytes"),
         }
     }
 
@@ -88,8 +99,17 @@ impl ConfigKind {
             Self::Double { min, max } => value.parse::<f64>().is_ok_and(|value| (min..=max).contains(&value)),
             Self::Word { allowed } => allowed.contains(&value),
             Self::List { allowed } => value.split(',').all(|word| allowed.contains(&word.trim())),
+            Self::Bool => value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
+            Self::Replicas => matches!(value, "" | "*") || value.split(',').all(is_replica),
+            Self::Text => true,
         }
     }
+}
+
+/// Whether this is `PARTITION:BROKER`.
+fn is_replica(text: &str) -> bool {
+    let number = |text: &str| text.trim().parse::<u32>().is_ok();
+    text.split_once(':').is_some_and(|(partition, broker)| number(partition) && number(broker))
 }
 
 impl fmt::Display for ConfigKind {
@@ -324,21 +344,31 @@ impl Default for TopicConfig {
     }
 }
 
-/// All configs of a topic with their values and sources, in the order of the table.
+/// All configs of a topic with their values and sources, by name; retired ones only where they are set.
 #[must_use]
 pub fn describe(
     defaults: &BTreeMap<String, String>,
     overrides: &BTreeMap<String, String>,
 ) -> Vec<ConfigEntry> {
     let values = Values { defaults, overrides };
-    TOPIC_CONFIGS
+    let retired = RETIRED_CONFIGS.iter().filter(|row| values.find(row).1 != ConfigSource::Default);
+    let mut entries: Vec<ConfigEntry> = TOPIC_CONFIGS
         .iter()
+        .chain(KEPT_CONFIGS)
+        .chain(retired)
         .map(|row| {
             let (value, source) = values.find(row);
             let value = value.to_owned();
             ConfigEntry { key: row.key, value, source, kind: row.kind, documentation: row.documentation }
         })
-        .collect()
+        .collect();
+    entries.sort_unstable_by_key(|entry| entry.key);
+    entries
+}
+
+/// All rows there are.
+fn rows() -> impl Iterator<Item = &'static ConfigKey> {
+    TOPIC_CONFIGS.iter().chain(KEPT_CONFIGS).chain(RETIRED_CONFIGS)
 }
 
 /// The table's row for `key`.
@@ -346,7 +376,7 @@ pub fn describe(
 /// # Errors
 /// [`ConfigError::UnknownKey`] with the nearest name.
 pub fn lookup(key: &str) -> Result<&'static ConfigKey, ConfigError> {
-    TOPIC_CONFIGS.iter().find(|row| row.key == key).ok_or_else(|| ConfigError::UnknownKey {
+    rows().find(|row| row.key == key).ok_or_else(|| ConfigError::UnknownKey {
         key: key.chars().take(100).collect(),
         suggestion: nearest(key),
     })
@@ -447,7 +477,7 @@ impl<'a> Values<'a> {
 fn nearest(key: &str) -> Option<&'static str> {
     // A hostile key must not cost more than a typing slip does.
     let key: Vec<char> = key.chars().take(60).collect();
-    let (distance, name) = TOPIC_CONFIGS.iter().map(|row| (edit_distance(&key, row.key), row.key)).min()?;
+    let (distance, name) = rows().map(|row| (edit_distance(&key, row.key), row.key)).min()?;
     (distance <= (name.len() / 3).max(2)).then_some(name)
 }
 

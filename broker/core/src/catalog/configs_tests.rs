@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{
-    ConfigError, ConfigSource, Flush, TOPIC_CONFIGS, TopicConfig, alter, describe, edit_distance, lookup,
+    ConfigError, ConfigSource, Flush, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS, TopicConfig, alter,
+    describe, edit_distance, lookup,
 };
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -50,8 +51,35 @@ fn every_config_has_an_effect() {
     }
     let interval = resolve(&[("tidelog.flush.policy", "interval"), ("tidelog.flush.interval.ms", "7")]);
     assert_eq!(interval.unwrap().flush, Flush::Interval { ms: 7 });
-    // compression.type and tidelog.flush.interval.ms have no effect by themselves.
-    assert_eq!(changed.len() + 2, TOPIC_CONFIGS.len());
+    // tidelog.flush.interval.ms has no effect by itself.
+    assert_eq!(changed.len() + 1, TOPIC_CONFIGS.len());
+}
+
+#[test]
+fn kept_and_retired_configs_are_accepted_described_and_change_nothing() {
+    assert!(KEPT_CONFIGS.is_sorted_by_key(|row| row.key));
+    let values = [
+        ("compression.type", "zstd"),
+        ("flush.messages", "1"),
+        ("leader.replication.throttled.replicas", "0:1,1:1"),
+        ("follower.replication.throttled.replicas", "*"),
+        ("min.insync.replicas", "2"),
+        ("unclean.leader.election.enable", "TRUE"),
+        ("remote.storage.enable", "false"),
+        ("message.format.version", "2.8"),
+    ];
+    let entries = describe(&BTreeMap::new(), &map(&values));
+    for (key, value) in values {
+        assert_eq!(resolve(&[(key, value)]), Ok(TopicConfig::default()), "{key}");
+        let entry = entries.iter().find(|entry| entry.key == key).unwrap();
+        assert_eq!((entry.value.as_str(), entry.source), (value, ConfigSource::Topic), "{key}");
+    }
+    for row in KEPT_CONFIGS.iter().chain(RETIRED_CONFIGS) {
+        assert_eq!(resolve(&[(row.key, row.default)]), Ok(TopicConfig::default()), "{}", row.key);
+    }
+    let unset = describe(&BTreeMap::new(), &BTreeMap::new());
+    assert!(unset.is_sorted_by_key(|entry| entry.key));
+    assert_eq!(unset.len(), TOPIC_CONFIGS.len() + KEPT_CONFIGS.len());
 }
 
 #[test]
@@ -77,7 +105,18 @@ fn a_refused_value_names_key_value_and_range() {
             "compact,keep",
             "cleanup.policy=\"compact,keep\" is not allowed: it takes a comma-separated list of delete, compact",
         ),
-        ("compression.type", "zstd", "compression.type=\"zstd\" is not allowed: it takes one of producer"),
+        (
+            "remote.storage.enable",
+            "true",
+            "remote.storage.enable=\"true\" is not allowed: it takes one of false",
+        ),
+        ("preallocate", "yes", "preallocate=\"yes\" is not allowed: it takes true or false"),
+        (
+            "leader.replication.throttled.replicas",
+            "1",
+            "leader.replication.throttled.replicas=\"1\" is not allowed: it takes a comma-separated list of \
+             PARTITION:BROKER, or *",
+        ),
     ];
     for (key, value, message) in cases {
         assert_eq!(resolve(&[(key, value)]).unwrap_err().to_string(), message);

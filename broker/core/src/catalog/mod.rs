@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** a topic's id is never used for another topic, and its number of partitions only grows.
 
+mod config_kept;
 mod config_table;
 mod configs;
 mod error;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use tidelog_model::{Timestamp, TopicId, TopicName, limits};
 
+pub use config_kept::{KEPT_CONFIGS, RETIRED_CONFIGS};
 pub use config_table::TOPIC_CONFIGS;
 pub use configs::{
     ConfigEntry, ConfigError, ConfigKey, ConfigKind, ConfigSource, Flush, TopicConfig, alter, describe,
