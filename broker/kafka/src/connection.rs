@@ -98,7 +98,10 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     mut answers: mpsc::Receiver<Begun>,
 ) -> Result<(), Ended> {
     while let Some(Begun { correlation_id, flexible_header, pending }) = answers.recv().await {
-        let Outcome::Answer(answer) = pending.await?;
+        let answer = match pending.await? {
+            Outcome::Answer(answer) => answer,
+            Outcome::None => continue,
+        };
         let mut frame = answer.into_frame(correlation_id, flexible_header).ok_or(Ended::AnswerTooLarge)?;
         writer.write_all_buf(&mut frame).await.map_err(Ended::Write)?;
     }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_wire_core::{KafkaDecode, KafkaEncode};
 use thiserror::Error;
+use tidelog_runtime::{AdmitPermit, BrokerError};
 
 use crate::api;
+use crate::api::produce::NotBegun;
 use crate::context::{Call, Context};
 use crate::frame::Frame;
 use crate::header::{self, HeaderError};
 use crate::response::Response;
-use crate::versions::{self, API_VERSIONS, Api, METADATA};
+use crate::versions::{self, API_VERSIONS, Api, METADATA, PRODUCE};
 use crate::wire::{self, WireError};
 
 /// The largest body of an API whose schema is generated: decoded, it takes many times its size.
@@ -77,21 +79,38 @@ pub(crate) async fn begin(context: &Arc<Context>, frame: Frame) -> Result<Begun,
     }
     let client_id = header::take_client_id(&mut bytes, api.is_flexible(version))?;
     let call = Call { version, client_id };
-    let pending: Pending = match key {
-        // Its batches keep the permit until they are committed.
-        PRODUCE => begin_produce(api, context, &call, bytes, permit).await?,
-        _ => {
-            drop(permit);
-            begin_cold(api, Arc::clone(context), call, bytes)?
-        }
+    let pending = if key == PRODUCE {
+        // Its batches keep their shares of the permit until they are committed.
+        begin_produce(api, context, &call, bytes, permit).await?
+    } else {
+        drop(permit);
+        route(api, Arc::clone(context), call, bytes)?
     };
-        METADATA => cold(api, context, call, bytes, api::metadata::handle),
-        API_VERSIONS => cold(api, context, call, bytes, api::api_versions::handle),
-        _ => api::admin::route(api, context, call, bytes)?,
-    };
-    drop(permit);
     let flexible_header = api.has_flexible_response_header(version);
     Ok(Begun { correlation_id: head.correlation_id, flexible_header, pending })
+}
+
+/// A request that waits for its turn to be answered.
+fn route(api: &'static Api, context: Arc<Context>, call: Call, body: Bytes) -> Result<Pending, Refused> {
+    Ok(match api.key {
+        METADATA => cold(api, context, call, body, api::metadata::handle),
+        API_VERSIONS => cold(api, context, call, body, api::api_versions::handle),
+        _ => api::admin::route(api, context, call, body)?,
+    })
+}
+
+async fn begin_produce(
+    api: &'static Api,
+    context: &Context,
+    call: &Call,
+    body: Bytes,
+    permit: Option<AdmitPermit>,
+) -> Result<Pending, Refused> {
+    let (name, version) = (api.name, call.version);
+    api::produce::begin(context, call, body, permit).await.map_err(|failed| match failed {
+        NotBegun::Body(error) => Refused::Body { name, version, error },
+        NotBegun::Refused(error) => Refused::NotBegun { name, error },
+    })
 }
 
 /// A request of a generated schema: decoded, handled and encoded when its turn to be answered comes.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kafka_wire_core::{ApiVersion, DecodeLimits, KafkaDecode, KafkaEncode};
 use thiserror::Error;
 
+use crate::reader::ReadError;
 use crate::response::Response;
 
 pub(crate) use kafka_wire_core::{StrBytes, Uuid as WireUuid};
@@ -31,6 +32,12 @@ const ELEMENTS_MAX: usize = 100_000;
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(crate) struct WireError(String);
+
+impl From<ReadError> for WireError {
+    fn from(error: ReadError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 /// Decodes a request's body.
 pub(crate) fn decode<T: KafkaDecode>(body: Bytes, version: i16) -> Result<T, WireError> {
