@@ -173,6 +173,50 @@ fn a_static_member_gets_back_what_it_left() {
 }
 
 #[test]
+fn a_static_member_that_leaves_has_given_up_what_it_was_to_give_up() {
+    let mut bench = Bench::new(&[("a", 1, 2)]);
+    let fixed = Heartbeat { instance_id: Some("i1".to_owned()), ..join("m1", &["a"]) };
+    bench.send(&fixed).unwrap();
+    bench.send(&join("m2", &["a"])).unwrap();
+    bench.send(&beat("m1", 1)).unwrap();
+    assert_eq!(bench.send(&beat("m2", 2)).unwrap().assignment, None);
+    bench.send(&Heartbeat { member_epoch: STATIC_LEAVE_EPOCH, ..fixed.clone() }).unwrap();
+    assert_eq!(*assigned(&bench.send(&beat("m2", 2)).unwrap()), parts(&[(1, &[1])]));
+    let back = bench.send(&Heartbeat { member_id: "m3".to_owned(), ..fixed }).unwrap();
+    assert_eq!((back.member_epoch, assigned(&back)), (2, &parts(&[(1, &[0])])));
+}
+
+#[test]
+fn a_member_may_become_another_instance() {
+    let mut bench = Bench::new(&[("a", 1, 1)]);
+    let named = |instance: &str| Heartbeat { instance_id: Some(instance.to_owned()), ..join("m1", &["a"]) };
+    bench.send(&named("i1")).unwrap();
+    bench.send(&named("i2")).unwrap();
+    let old = Heartbeat { instance_id: Some("i1".to_owned()), ..beat("m1", 1) };
+    assert_eq!(bench.send(&old), Err(Error::UnknownInstance { instance_id: "i1".to_owned() }));
+    bench.send(&Heartbeat { member_id: "m2".to_owned(), ..named("i1") }).unwrap();
+    bench.send(&beat("m1", 1)).unwrap();
+    assert!(bench.group.has_member("m1") && bench.group.has_member("m2"));
+}
+
+#[test]
+fn what_one_member_loses_stays_anothers() {
+    // As when a snapshot is read over the events before it: the later member has the name and the partition.
+    let mut group = ConsumerGroup::new(ConsumerGroupConfig::default());
+    let subscription =
+        MemberSubscription { instance_id: Some("i1".to_owned()), ..MemberSubscription::default() };
+    let current = CurrentAssignment { assigned: parts(&[(1, &[0])]), ..CurrentAssignment::NEW };
+    for id in ["m1", "m2"] {
+        let (member_id, subscription, current) = (MemberId::new(id), subscription.clone(), current.clone());
+        group.apply(&ConsumerGroupEvent::MemberSubscribed { member_id: member_id.clone(), subscription });
+        group.apply(&ConsumerGroupEvent::MemberReconciled { member_id, current });
+    }
+    group.apply(&ConsumerGroupEvent::MemberRemoved { member_id: MemberId::new("m1") });
+    assert_eq!(group.state.instances.values().collect::<Vec<_>>(), [&MemberId::new("m2")]);
+    assert_eq!(group.state.owners.values().collect::<Vec<_>>(), [&MemberId::new("m2")]);
+}
+
+#[test]
 fn a_static_member_that_stays_away_loses_its_place() {
     let mut bench = Bench::new(&[("a", 1, 1)]);
     let fixed = Heartbeat { instance_id: Some("i1".to_owned()), ..join("m1", &["a"]) };

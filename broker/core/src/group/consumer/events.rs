@@ -32,7 +32,7 @@ pub enum ConsumerGroupEvent {
     GroupEpochRaised {
         /// The new epoch.
         group_epoch: i32,
-        /// The fingerprint of the topics subscribed to.
+        /// The fingerprint of the subscriptions and their topics.
         fingerprint: u64,
     },
     /// A member should have other partitions.
@@ -57,7 +57,7 @@ pub enum ConsumerGroupEvent {
 }
 
 impl ConsumerGroupEvent {
-    /// What the event is about: of events with equal keys the last one tells all.
+    /// What the event is about, within its group.
     #[must_use]
     pub fn key(&self) -> Bytes {
         let (kind, member) = match self {
@@ -299,3 +299,7 @@ fn state(wire: i32) -> Result<MemberState, CodecError> {
         .find(|state| wire_state(*state) == wire)
         .ok_or_else(|| bad_field("state", format!("{wire} is unknown")))
 }
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

@@ -51,7 +51,7 @@ impl ConsumerGroup {
         let before = before.unwrap_or(CurrentAssignment::NEW);
         let resubscribed = self.subscribe(&member_id, heartbeat, events);
         changed |= resubscribed;
-        if changed || self.topics_unchecked {
+        if changed || self.unchecked {
             self.raise_epoch(changed, topics, events);
         }
         if self.state.group_epoch > self.state.assignment_epoch {
@@ -164,7 +164,7 @@ impl ConsumerGroup {
         resubscribed
     }
 
-    /// Raises the group's epoch when something `changed`, else when topics have.
+    /// Raises the group's epoch when something `changed`, else when the fingerprint says that something has.
     pub(super) fn raise_epoch(
         &mut self,
         changed: bool,
@@ -172,8 +172,9 @@ impl ConsumerGroup {
         events: &mut Vec<ConsumerGroupEvent>,
     ) {
         self.regexes.resolve(self.state.subscriptions(), topics);
-        self.topics_unchecked = false;
-        let fingerprint = fingerprint(&existing(self.subscribed_names(), topics));
+        self.unchecked = false;
+        let members = self.state.members.iter().map(|(id, member)| (id, &member.subscription));
+        let fingerprint = fingerprint(&existing(self.subscribed_names(), topics), members);
         if changed || fingerprint != self.state.fingerprint {
             let group_epoch = self.state.group_epoch.saturating_add(1);
             self.emit(events, ConsumerGroupEvent::GroupEpochRaised { group_epoch, fingerprint });

@@ -10,8 +10,9 @@
 //! demands one, and takes the member's next step.
 //!
 //! [`ConsumerGroup`] differs from the other machines of this crate in that it changes at once and says by
-//! events how. The caller appends the events of one call *as one record batch*, and lets the answer leave when
-//! they are durable; when they cannot be made durable it drops the group and reads it again.
+//! events how. The caller appends the events in their order and lets the answer leave when they are durable;
+//! when they cannot be made durable it drops the group and reads it again. A crash may keep any first part of
+//! a call's events: the first heartbeat after it makes up for the rest.
 //!
 //! **Invariants:** a partition is assigned to a member only when no other member has it; commits are taken
 //! only in a member's current epoch; all that is stored changes only by events, so replay gives the same.
@@ -54,8 +55,9 @@ pub struct ConsumerGroup {
     state: GroupState,
     timers: Timers,
     regexes: ResolvedRegexes,
-    /// Whether topics may have changed unnoticed, as while the broker was down.
-    topics_unchecked: bool,
+    /// Whether something may have changed unnoticed: topics while the broker was down, or members in a call
+    /// of which a crash kept only the first events.
+    unchecked: bool,
 }
 
 impl ConsumerGroup {
@@ -67,7 +69,7 @@ impl ConsumerGroup {
             state: GroupState::new(),
             timers: Timers::new(),
             regexes: ResolvedRegexes::new(),
-            topics_unchecked: false,
+            unchecked: false,
         }
     }
 
@@ -80,7 +82,7 @@ impl ConsumerGroup {
     pub fn loaded(&mut self, now: Timestamp) {
         self.timers = Timers::new();
         self.regexes.clear();
-        self.topics_unchecked = true;
+        self.unchecked = true;
         for (id, member) in &self.state.members {
             self.timers.set(id, Timer::Session, deadline(now, self.config.session_timeout_ms));
             if member.current.state == MemberState::UnrevokedPartitions

@@ -29,6 +29,9 @@ enum Action {
     TellTopics,
     Pass { seconds: i64 },
     Restart,
+    TornBeat { client: usize, kept: usize },
+    TornLeave { client: usize, kept: usize },
+    TornPass { seconds: i64, kept: usize },
 }
 
 fn actions() -> impl Strategy<Value = Action> {
@@ -36,6 +39,9 @@ fn actions() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => (client.clone(), 0..16_usize, any::<bool>(), any::<bool>())
             .prop_map(|(client, topics, regex, range)| Action::Start { client, topics, regex, range }),
+        2 => (client.clone(), 0..8_usize).prop_map(|(client, kept)| Action::TornBeat { client, kept }),
+        1 => (client.clone(), 0..3_usize).prop_map(|(client, kept)| Action::TornLeave { client, kept }),
+        1 => (1..50_i64, 0..5_usize).prop_map(|(seconds, kept)| Action::TornPass { seconds, kept }),
         12 => (client.clone(), prop::bool::weighted(0.2)).prop_map(|(client, lost)| Action::Beat { client, lost }),
         8 => client.clone().prop_map(|client| Action::TakeOver { client }),
         2 => client.clone().prop_map(|client| Action::GiveUp { client }),
@@ -100,6 +106,18 @@ impl World {
             Action::TellTopics => self.bench.topics_changed(),
             Action::Pass { seconds } => self.bench.pass(*seconds),
             Action::Restart => self.bench.group = self.bench.replayed(),
+            Action::TornBeat { client, kept } => self.torn_beat(*client, *kept),
+            Action::TornLeave { client, kept } => {
+                let Some(client) = self.clients.remove(client) else { return };
+                let request = beat(&client.member_id, LEAVE_EPOCH);
+                let (events, _) = self.bench.group.heartbeat(self.bench.now, &request, &self.bench.topics);
+                self.crash(events, *kept);
+            }
+            Action::TornPass { seconds, kept } => {
+                self.bench.now = self.bench.now.plus_millis(seconds * 1_000);
+                let events = self.bench.group.on_deadline(self.bench.now, &self.bench.topics);
+                self.crash(events, *kept);
+            }
             Action::Start { .. } | Action::Pause { .. } => {}
         }
     }
@@ -119,6 +137,22 @@ impl World {
             assert!(reply.member_epoch > 0);
         }
         client.answered(Some(reply).filter(|_| !lost));
+    }
+
+    fn torn_beat(&mut self, client: usize, kept: usize) {
+        let Some(client) = self.clients.get_mut(&client) else { return };
+        let request = client.request();
+        client.answered(None);
+        let (events, _) = self.bench.group.heartbeat(self.bench.now, &request, &self.bench.topics);
+        self.crash(events, kept);
+    }
+
+    /// Only the first of these events were durable when the broker died.
+    fn crash(&mut self, events: Vec<ConsumerGroupEvent>, kept: usize) {
+        self.bench.log.extend(events.into_iter().take(kept));
+        self.bench.group = self.bench.replayed();
+        let members = self.bench.group.state.members.iter();
+        self.epochs = members.map(|(id, member)| (id.to_string(), member.current.member_epoch)).collect();
     }
 
     /// The client stops reading, says so, and is gone.

@@ -22,7 +22,7 @@ pub(super) struct GroupState {
     pub(super) group_epoch: i32,
     /// The group epoch whose target the members have or strive for.
     pub(super) assignment_epoch: i32,
-    /// Of the topics subscribed to when the group epoch was raised last.
+    /// Of subscriptions and topics when the group epoch was raised last.
     pub(super) fingerprint: u64,
     /// The static members, derived from `members`.
     pub(super) instances: BTreeMap<String, MemberId>,
@@ -109,7 +109,7 @@ impl GroupState {
 
     fn release(&mut self, member_id: &MemberId, current: &CurrentAssignment) {
         for partition in flat(&current.assigned).chain(flat(&current.pending_revocation)) {
-            // It may be another's: a compacted log can keep an old event of this member and a new one of that.
+            // It may be another's, when a snapshot of a later state is read over this one.
             if self.owners.get(&partition) == Some(member_id) {
                 self.owners.remove(&partition);
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidelog_model::{TopicId, TopicName};
 
 use super::member::MemberSubscription;
+use crate::group::assignor::MemberId;
 
 /// A topic that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,24 +95,56 @@ pub(super) fn existing<'a>(
     names.into_iter().filter_map(|name| Some((name.clone(), topics.topic(name)?))).collect()
 }
 
-/// A number that changes when the topics do (FNV-1a, 64 bits): by it a group notices that a topic was
-/// created, deleted or grew while nobody told it, as when the broker was down.
-pub(super) fn fingerprint(topics: &BTreeMap<TopicName, TopicShape>) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let mut hash = EMPTY_FINGERPRINT;
-    let mut feed = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
-        }
-    };
+/// A number that changes when the members' subscriptions or their topics do (FNV-1a, 64 bits). By it a group
+/// notices what happened while nobody told it: that a topic changed while the broker was down, or that a crash
+/// kept a member's event but not the new epoch that followed it. A static member that comes back under
+/// another id changes nothing.
+pub(super) fn fingerprint<'a>(
+    topics: &BTreeMap<TopicName, TopicShape>,
+    members: impl Iterator<Item = (&'a MemberId, &'a MemberSubscription)>,
+) -> u64 {
+    let mut hash = Fnv::new();
     for (name, shape) in topics {
-        feed(name.as_str().as_bytes());
-        feed(&[0]); // No name holds a zero, so no two lists are the same bytes.
-        feed(shape.topic_id.uuid().as_bytes());
-        feed(&shape.partition_count.to_be_bytes());
+        hash.feed_text(name.as_str());
+        hash.feed(shape.topic_id.uuid().as_bytes());
+        hash.feed(&shape.partition_count.to_be_bytes());
     }
-    hash
+    let mut subscriptions = BTreeMap::new();
+    for (id, subscription) in members {
+        let subscribed = *subscriptions.entry(identity(subscription)).or_insert_with(|| {
+            let mut hash = Fnv::new();
+            subscription.topic_names.iter().for_each(|name| hash.feed_text(name.as_str()));
+            subscription.topic_regex.iter().for_each(|regex| hash.feed_text(regex));
+            hash.0
+        });
+        let mut member = Fnv::new();
+        member.feed_text(subscription.instance_id.as_deref().unwrap_or(id.as_str()));
+        member.feed(&subscribed.to_be_bytes());
+        // A sum, as the order of ids is not that of instance ids.
+        hash.0 = hash.0.wrapping_add(member.0);
+    }
+    hash.0
 }
 
-/// The fingerprint of no topics.
-pub(super) const EMPTY_FINGERPRINT: u64 = 0xcbf2_9ce4_8422_2325;
+/// The fingerprint of no members.
+pub(super) const EMPTY_FINGERPRINT: u64 = Fnv::new().0;
+
+struct Fnv(u64);
+
+impl Fnv {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// A text and its end: 0xff is in no text.
+    fn feed_text(&mut self, text: &str) {
+        self.feed(text.as_bytes());
+        self.feed(&[0xff]);
+    }
+}
