@@ -3,7 +3,8 @@
 //!
 //! A value that would promise something that is not done (tiered storage) is refused all the same.
 
-use super::configs::{ConfigKey, ConfigKind};
+use super::config_kind::ConfigKind;
+use super::configs::ConfigKey;
 
 const BOOLEAN: ConfigKind = ConfigKind::Bool;
 const LEVEL: &str = "No effect: batches keep the codec and level of their producer.";

@@ -1,6 +1,7 @@
 //! The table of topic configs. `docs/` and descriptions show these texts; keep them to one line each.
 
-use super::configs::{ConfigKey, ConfigKind};
+use super::config_kind::ConfigKind;
+use super::configs::ConfigKey;
 
 const MS: ConfigKind = ConfigKind::Long { min: 0, max: i64::MAX };
 const MS_OR_NEVER: ConfigKind = ConfigKind::Long { min: -1, max: i64::MAX };

@@ -9,6 +9,7 @@
 //! **Invariant:** a topic's id is never used for another topic, and its number of partitions only grows.
 
 mod config_kept;
+mod config_kind;
 mod config_table;
 mod configs;
 mod error;
@@ -20,10 +21,10 @@ use std::sync::Arc;
 use tidelog_model::{Timestamp, TopicId, TopicName, limits};
 
 pub use config_kept::{KEPT_CONFIGS, RETIRED_CONFIGS};
+pub use config_kind::ConfigKind;
 pub use config_table::TOPIC_CONFIGS;
 pub use configs::{
-    ConfigEntry, ConfigError, ConfigKey, ConfigKind, ConfigSource, Flush, TopicConfig, alter, describe,
-    lookup,
+    ConfigEntry, ConfigError, ConfigKey, ConfigSource, Flush, TopicConfig, alter, describe, lookup,
 };
 pub use error::CatalogError;
 pub use events::CatalogEvent;
