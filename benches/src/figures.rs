@@ -26,9 +26,9 @@ impl Figures {
 
     /// Says what the figure `what` must reach, as a multiple of the sum of the medians `against`, or by
     /// itself when that is empty.
-    pub(crate) fn compare(&mut self, what: &str, against: &[&'static str], goal: Goal) {
+    pub(crate) fn compare(&mut self, what: &str, against: &[&str], goal: Goal) {
         if let Some(line) = self.lines.iter_mut().find(|line| line.what == what) {
-            line.against = against.to_vec();
+            line.against = against.iter().map(|name| (*name).to_owned()).collect();
             line.goal = Some(goal);
         }
     }

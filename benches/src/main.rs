@@ -5,6 +5,8 @@
 //! taken in turn within each, so that a drift of the machine touches both.
 
 mod figures;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod limits;
 mod report;
 mod run;
@@ -45,6 +47,10 @@ struct Arguments {
     /// Gigabytes on disk for the restart after a kill.
     #[arg(long, default_value_t = 10)]
     restart_gigabytes: u64,
+    /// Where the jars of Apache Kafka are kept.
+    #[cfg(feature = "kafka")]
+    #[arg(long, default_value = "target")]
+    jars_dir: PathBuf,
     /// Where data goes; a new directory below it is used and removed. It names the disk that is measured.
     #[arg(long, default_value = "target")]
     dir: PathBuf,
@@ -74,6 +80,9 @@ enum Scenario {
     Footprint,
     /// Start after a kill with much data.
     Restart,
+    /// Beside Apache Kafka, through librdkafka. Needs Maven and a JDK.
+    #[cfg(feature = "kafka")]
+    Kafka,
 }
 
 impl Arguments {

@@ -15,7 +15,7 @@ pub(crate) struct Line {
     /// The unit of the figures.
     pub(crate) unit: &'static str,
     /// The figures whose medians, added up, the median is divided by.
-    pub(crate) against: Vec<&'static str>,
+    pub(crate) against: Vec<String>,
     /// What the ratio (or, without one, the median) has to reach.
     pub(crate) goal: Option<Goal>,
 }

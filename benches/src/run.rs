@@ -64,6 +64,8 @@ pub(crate) async fn all(arguments: &Arguments) -> Result<Figures> {
         run.restart().await?;
     }
     run.compare();
+    #[cfg(feature = "kafka")]
+    crate::kafka::compare(&mut run.figures);
     Ok(run.figures)
 }
 
@@ -88,7 +90,19 @@ impl Run<'_> {
         if self.arguments.wants(Scenario::Footprint) {
             self.footprint().await?;
         }
+        #[cfg(feature = "kafka")]
+        if self.arguments.wants(Scenario::Kafka) {
+            tokio::task::block_in_place(|| self.beside_kafka())?;
+        }
         Ok(())
+    }
+
+    #[cfg(feature = "kafka")]
+    fn beside_kafka(&mut self) -> Result<()> {
+        let (records, seconds) = (self.records()?, u64::from(self.arguments.seconds));
+        let setting =
+            crate::kafka::Setting::new(self.dir, &self.binary, &self.arguments.jars_dir, records, seconds)?;
+        setting.round(&mut self.figures)
     }
 
     /// Bytes sent through one partition in a repetition.

@@ -55,10 +55,7 @@ impl Subject {
 
     /// The broker's resident memory, in MB.
     pub(crate) fn resident_megabytes(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS line")?;
-        let kilobytes = line.split_whitespace().nth(1).context("an empty VmRSS line")?;
-        Ok(kilobytes.parse::<f64>()? / 1e3)
+        resident_megabytes(self.child.id())
     }
 
     /// Kills the broker as a crash would and waits for its end.
@@ -67,6 +64,14 @@ impl Subject {
         self.child.wait()?;
         Ok(())
     }
+}
+
+/// The resident memory of a process, in MB.
+pub(crate) fn resident_megabytes(process: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS line")?;
+    let kilobytes = line.split_whitespace().nth(1).context("an empty VmRSS line")?;
+    Ok(kilobytes.parse::<f64>()? / 1e3)
 }
 
 impl Drop for Subject {
