@@ -113,6 +113,27 @@ fn partitions(start: u32, end: u32) -> impl Iterator<Item = PartitionIndex> {
     (start..end).filter_map(|index| i32::try_from(index).ok().and_then(PartitionIndex::new))
 }
 
+/// The topics with their subscribers, as positions among `members`, in ascending order. Topics without any are
+/// left out.
+fn subscribers<'a>(
+    topics: &BTreeMap<TopicId, u32>,
+    members: impl Iterator<Item = &'a BTreeSet<TopicId>>,
+) -> impl Iterator<Item = (TopicId, u32, Vec<usize>)> {
+    let mut subscribers: Vec<(TopicId, u32, Vec<usize>)> =
+        topics.iter().map(|(topic, count)| (*topic, *count, Vec::new())).collect();
+    for (member, subscribed) in members.enumerate() {
+        // Both are in the order of topic ids: walk them side by side.
+        let mut subscribed = subscribed.iter().peekable();
+        for (topic, _, members) in &mut subscribers {
+            while subscribed.next_if(|next| *next < topic).is_some() {}
+            if subscribed.peek() == Some(&&*topic) {
+                members.push(member);
+            }
+        }
+    }
+    subscribers.into_iter().filter(|(_, _, members)| !members.is_empty())
+}
+
 #[cfg(test)]
 #[path = "assignor_tests.rs"]
 mod tests;

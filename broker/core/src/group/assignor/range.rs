@@ -4,39 +4,25 @@
 //! restart does not shuffle them; then the others by member id), and the first ones get the longer ranges.
 //! So topics with the same subscribers and as many partitions are co-partitioned, which joins rely on.
 
-use std::collections::BTreeMap;
-
-use tidelog_model::TopicId;
-
-use super::{AssignmentSpec, GroupAssignment, MemberId, Partitions, partitions};
+use super::{AssignmentSpec, GroupAssignment, MemberId, MemberSpec, Partitions, partitions, subscribers};
 
 /// The target assignment for `spec`. Nothing in it depends on the previous one.
 pub(super) fn assign(spec: &AssignmentSpec<'_>) -> GroupAssignment {
-    let mut order: Vec<(&MemberId, Option<&str>)> =
-        spec.members.iter().map(|(id, member)| (id, member.instance_id)).collect();
-    order.sort_by_key(|(id, instance)| (instance.is_none(), *instance, *id));
+    let mut members: Vec<(&MemberId, &MemberSpec<'_>)> = spec.members.iter().collect();
+    members.sort_by_key(|(id, member)| (member.instance_id.is_none(), member.instance_id, *id));
 
-    let mut subscribers: BTreeMap<TopicId, Vec<&MemberId>> = BTreeMap::new();
-    for (id, _) in order {
-        let topics = spec.members.get(id).into_iter().flat_map(|member| member.subscribed.iter());
-        for topic in topics.filter(|topic| spec.topics.contains_key(topic)) {
-            subscribers.entry(*topic).or_default().push(id);
-        }
-    }
-
-    let mut assignment: GroupAssignment =
-        spec.members.keys().map(|id| (id.clone(), Partitions::new())).collect();
-    for (topic, members) in subscribers {
-        let count = spec.topics.get(&topic).copied().unwrap_or(0);
-        for (id, (start, end)) in members.iter().zip(ranges(count, members.len())) {
+    let mut assigned: Vec<Partitions> = members.iter().map(|_| Partitions::new()).collect();
+    let subscribed = members.iter().map(|(_, member)| &*member.subscribed);
+    for (topic, count, subscribers) in subscribers(&spec.topics, subscribed) {
+        for (member, (start, end)) in subscribers.iter().zip(ranges(count, subscribers.len())) {
             if start < end
-                && let Some(assigned) = assignment.get_mut(*id)
+                && let Some(assigned) = assigned.get_mut(*member)
             {
                 assigned.insert(topic, partitions(start, end).collect());
             }
         }
     }
-    assignment
+    members.into_iter().map(|(id, _)| id.clone()).zip(assigned).collect()
 }
 
 /// Cuts `0..count` into `members` ranges whose lengths differ by at most one, the longer ones first.

@@ -15,11 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidelog_model::{PartitionIndex, TopicId};
 
-use super::{AssignmentSpec, GroupAssignment, MemberId, MemberSpec, Partitions, partitions};
+use super::{AssignmentSpec, GroupAssignment, MemberId, MemberSpec, Partitions, partitions, subscribers};
 
 /// The most passes over all classes. Each roughly halves what imbalance is left between classes that share
 /// members; one is enough when they share none.
 const PASSES_MAX: usize = 32;
+
+/// For fewer partitions than this, looking for the least loaded is cheaper than keeping an order.
+const FEW: usize = 16;
 
 /// The position of a member in the order of member ids.
 type Member = usize;
@@ -90,23 +93,17 @@ fn classes(
     spec: &AssignmentSpec<'_>,
     members: &[(&MemberId, &MemberSpec<'_>)],
 ) -> (Vec<Class>, BTreeMap<TopicId, usize>) {
-    let mut subscribers: BTreeMap<TopicId, Vec<Member>> = BTreeMap::new();
-    for (member, (_, member_spec)) in members.iter().enumerate() {
-        for topic in member_spec.subscribed.iter().filter(|topic| spec.topics.contains_key(topic)) {
-            subscribers.entry(*topic).or_default().push(member);
-        }
-    }
-    let mut topics: BTreeMap<Vec<Member>, Vec<TopicId>> = BTreeMap::new();
-    for (topic, members) in subscribers {
-        topics.entry(members).or_default().push(topic);
+    let subscribed = members.iter().map(|(_, spec)| &*spec.subscribed);
+    let mut topics: BTreeMap<Vec<Member>, Vec<(TopicId, u32)>> = BTreeMap::new();
+    for (topic, count, subscribers) in subscribers(&spec.topics, subscribed) {
+        topics.entry(subscribers).or_default().push((topic, count));
     }
     let mut class_of = BTreeMap::new();
     let mut classes = Vec::with_capacity(topics.len());
     for (index, (subscribers, topics)) in topics.into_iter().enumerate() {
         let mut free = BTreeSet::new();
-        for topic in topics {
+        for (topic, count) in topics {
             class_of.insert(topic, index);
-            let count = spec.topics.get(&topic).copied().unwrap_or(0);
             free.extend(partitions(0, count).map(|partition| (topic, partition)));
         }
         let count = free.len();
@@ -142,7 +139,12 @@ fn keep_previous(
 impl Class {
     /// Gives every free partition to the subscriber that has least by then.
     fn hand_out(&mut self, loads: &mut Loads) {
-        if self.free.is_empty() {
+        if self.free.len() < FEW {
+            while let Some(partition) = self.free.pop_first() {
+                let Some((_, member)) = self.least(loads) else { return };
+                self.held.entry(member).or_default().insert(partition);
+                loads.add(member);
+            }
             return;
         }
         let mut by_load = self.by_load(loads);
@@ -156,10 +158,9 @@ impl Class {
 
     /// Moves partitions from the most to the least loaded subscriber while they differ by two or more.
     fn balance(&mut self, loads: &mut Loads) -> bool {
-        let holds = |member: &&Member| self.held.get(*member).is_some_and(|held| !held.is_empty());
-        let most = self.subscribers.iter().filter(holds).map(|member| loads.of(*member)).max();
-        let least = self.subscribers.iter().map(|member| loads.of(*member)).min();
-        if most.unwrap_or(0) < least.unwrap_or(0).saturating_add(2) {
+        let holders = self.held.iter().filter(|(_, held)| !held.is_empty());
+        let most = holders.map(|(member, _)| loads.of(*member)).max().unwrap_or(0);
+        if self.least(loads).is_none_or(|(least, _)| most < least.saturating_add(2)) {
             return false;
         }
         let mut takers = self.by_load(loads);
@@ -186,6 +187,10 @@ impl Class {
             moved = true;
         }
         moved
+    }
+
+    fn least(&self, loads: &Loads) -> Option<(usize, Member)> {
+        self.subscribers.iter().map(|member| (loads.of(*member), *member)).min()
     }
 
     fn by_load(&self, loads: &Loads) -> BTreeSet<(usize, Member)> {
