@@ -15,7 +15,7 @@ use crate::context::{Call, Context};
 use crate::frame::Frame;
 use crate::header::{self, HeaderError};
 use crate::response::Response;
-use crate::versions::{self, API_VERSIONS, Api, METADATA, PRODUCE};
+use crate::versions::{self, API_VERSIONS, Api, FETCH, METADATA, PRODUCE};
 use crate::wire::{self, WireError};
 
 /// The largest body of an API whose schema is generated: decoded, it takes many times its size.
@@ -93,6 +93,7 @@ pub(crate) async fn begin(context: &Arc<Context>, frame: Frame) -> Result<Begun,
 /// A request that waits for its turn to be answered.
 fn route(api: &'static Api, context: Arc<Context>, call: Call, body: Bytes) -> Result<Pending, Refused> {
     Ok(match api.key {
+        FETCH => fetch(api, context, call, body),
         METADATA => cold(api, context, call, body, api::metadata::handle),
         API_VERSIONS => cold(api, context, call, body, api::api_versions::handle),
         _ => api::admin::route(api, context, call, body)?,
@@ -110,6 +111,14 @@ async fn begin_produce(
     api::produce::begin(context, call, body, permit).await.map_err(|failed| match failed {
         NotBegun::Body(error) => Refused::Body { name, version, error },
         NotBegun::Refused(error) => Refused::NotBegun { name, error },
+    })
+}
+
+fn fetch(api: &'static Api, context: Arc<Context>, call: Call, body: Bytes) -> Pending {
+    Box::pin(async move {
+        let (name, version) = (api.name, call.version);
+        let answer = api::fetch::handle(context, call, body).await;
+        answer.map(Outcome::Answer).map_err(|error| Refused::Body { name, version, error })
     })
 }
 

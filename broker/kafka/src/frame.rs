@@ -77,7 +77,11 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
     let Some(size) = read_size(reader, idle_max).await? else { return Ok(None) };
     let checked = usize::try_from(size).ok().filter(|size| (1..=bytes_max).contains(size));
     let size = checked.ok_or(FrameError::Size { size, limit: bytes_max })?;
-    let permit = if size > UNADMITTED_MAX { Some(admit(broker, size).await.map_err(FrameError::Refused)?) } else { None };
+    let permit = if size > UNADMITTED_MAX {
+        Some(admit(broker, size).await.map_err(FrameError::Refused)?)
+    } else {
+        None
+    };
     let extra = u64::try_from(size / FRAME_BYTES_PER_SECOND).unwrap_or(u64::MAX);
     let limit = FRAME_TIME.saturating_add(Duration::from_secs(extra));
     let body = tokio::time::timeout(limit, read_body(reader, size)).await;

@@ -49,11 +49,15 @@ pub struct Skipped {
 }
 
 pub(crate) const PRODUCE: i16 = 0;
+pub(crate) const FETCH: i16 = 1;
 pub(crate) const API_VERSIONS: i16 = 18;
 pub(crate) const METADATA: i16 = 3;
 pub(crate) const CREATE_TOPICS: i16 = 19;
 pub(crate) const DELETE_TOPICS: i16 = 20;
+pub(crate) const DESCRIBE_CONFIGS: i16 = 32;
+pub(crate) const ALTER_CONFIGS: i16 = 33;
 pub(crate) const CREATE_PARTITIONS: i16 = 37;
+pub(crate) const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 
 const fn api(
     key: i16,
@@ -77,6 +81,7 @@ pub const APIS: &[Api] = &[
             "told from version 0 on, because older librdkafka would not compress",
         )
     },
+    api(FETCH, "Fetch", (4, 18), 12, "without sessions: each request names all its partitions"),
     api(
         METADATA,
         "Metadata",
@@ -87,7 +92,16 @@ pub const APIS: &[Api] = &[
     api(API_VERSIONS, "ApiVersions", (0, 4), 3, "an unknown version is answered in version 0"),
     api(CREATE_TOPICS, "CreateTopics", (2, 7), 5, "one replica, whatever is asked for"),
     api(DELETE_TOPICS, "DeleteTopics", (1, 6), 4, "gone for good when answered"),
+    api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, "of topics and of the broker"),
+    api(ALTER_CONFIGS, "AlterConfigs", (0, 2), 2, "of topics; the broker's configs are read-only"),
     api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, ""),
+    api(
+        INCREMENTAL_ALTER_CONFIGS,
+        "IncrementalAlterConfigs",
+        (0, 1),
+        1,
+        "of topics; the broker's configs are read-only",
+    ),
 ];
 
 /// Every API that is not served.

@@ -11,6 +11,7 @@ mod broker;
 mod clock;
 mod coordinator;
 mod door;
+mod epochs;
 mod error;
 mod logs;
 mod metrics;

@@ -184,6 +184,12 @@ impl Partition {
         self.lane.watermarks()
     }
 
+    /// The watermarks as readers see them: of the last move of the log start or the high watermark.
+    #[must_use]
+    pub fn readable(&self) -> Watermarks {
+        self.lane.readable()
+    }
+
     /// Tells of every move of the log start and the high watermark; the log end is the one of that moment.
     /// It also wakes, without a move, when the partition stops: the next call says why.
     #[must_use]
