@@ -26,13 +26,21 @@ impl KafkaError {
     pub(crate) const INVALID_REPLICA_ASSIGNMENT: Self = Self(39);
     pub(crate) const INVALID_CONFIG: Self = Self(40);
     pub(crate) const INVALID_REQUEST: Self = Self(42);
+    pub(crate) const POLICY_VIOLATION: Self = Self(44);
+    pub(crate) const SECURITY_DISABLED: Self = Self(54);
     pub(crate) const KAFKA_STORAGE_ERROR: Self = Self(56);
     pub(crate) const FETCH_SESSION_ID_NOT_FOUND: Self = Self(70);
     pub(crate) const FENCED_LEADER_EPOCH: Self = Self(74);
     pub(crate) const UNKNOWN_LEADER_EPOCH: Self = Self(75);
     pub(crate) const UNSUPPORTED_COMPRESSION_TYPE: Self = Self(76);
+    pub(crate) const ELECTION_NOT_NEEDED: Self = Self(84);
+    pub(crate) const NO_REASSIGNMENT_IN_PROGRESS: Self = Self(85);
     pub(crate) const INVALID_RECORD: Self = Self(87);
+    pub(crate) const RESOURCE_NOT_FOUND: Self = Self(91);
+    pub(crate) const DUPLICATE_RESOURCE: Self = Self(92);
     pub(crate) const UNKNOWN_TOPIC_ID: Self = Self(100);
+    pub(crate) const MISMATCHED_ENDPOINT_TYPE: Self = Self(114);
+    pub(crate) const UNSUPPORTED_ENDPOINT_TYPE: Self = Self(115);
 
     /// The code on the wire.
     pub(crate) const fn code(self) -> i16 {

@@ -20,13 +20,13 @@ use crate::names::topic_name;
 use crate::wire::{StrBytes, WireUuid, message, topic_id, wire_id};
 
 /// "Not asked for" in a field of allowed operations.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+pub(super) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 /// Bits of the operations there are on a topic: read, write, create, delete, alter, describe and both of its
 /// configs. All are allowed.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+pub(super) const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// Bits of the operations there are on the cluster: create, alter, describe, cluster action, both of configs,
 /// idempotent write. All are allowed.
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+pub(super) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 pub(crate) async fn handle(context: Arc<Context>, call: Call, request: MetadataRequest) -> MetadataResponse {
     let may_create = call.version < 4 || request.allow_auto_topic_creation;
