@@ -15,7 +15,7 @@ use crate::context::{Call, Context};
 use crate::frame::Frame;
 use crate::header::{self, HeaderError};
 use crate::response::Response;
-use crate::versions::{self, API_VERSIONS, Api, FETCH, METADATA, PRODUCE};
+use crate::versions::{self, API_VERSIONS, Api, FETCH, LIST_OFFSETS, METADATA, OFFSET_FOR_LEADER_EPOCH, PRODUCE};
 use crate::wire::{self, WireError};
 
 /// The largest body of an API whose schema is generated: decoded, it takes many times its size.
@@ -94,6 +94,8 @@ pub(crate) async fn begin(context: &Arc<Context>, frame: Frame) -> Result<Begun,
 fn route(api: &'static Api, context: Arc<Context>, call: Call, body: Bytes) -> Result<Pending, Refused> {
     Ok(match api.key {
         FETCH => fetch(api, context, call, body),
+        LIST_OFFSETS => cold(api, context, call, body, api::list_offsets::handle),
+        OFFSET_FOR_LEADER_EPOCH => cold(api, context, call, body, api::offset_for_leader_epoch::handle),
         METADATA => cold(api, context, call, body, api::metadata::handle),
         API_VERSIONS => cold(api, context, call, body, api::api_versions::handle),
         _ => api::admin::route(api, context, call, body)?,

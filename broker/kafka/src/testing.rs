@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tempfile::TempDir;
+use tidelog_model::Timestamp;
+use tidelog_model::batch::{BatchBuilder, Compression};
 use tidelog_runtime::{Broker, BrokerOptions, CreateTopic};
 use tokio_util::sync::CancellationToken;
 
@@ -57,4 +60,23 @@ impl Bench {
 /// A request of this version.
 pub(crate) fn call(version: i16) -> Call {
     Call { version, client_id: "test".to_owned() }
+}
+
+/// A batch of records without keys: their timestamps and values.
+pub(crate) fn batch(records: &[(i64, &str)]) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None, 0);
+    for (timestamp, value) in records {
+        builder.append(Timestamp::from_millis(*timestamp), None, Some(value.as_bytes()), &[]);
+    }
+    builder.build().unwrap().into_bytes()
+}
+
+impl Bench {
+    /// Appends a batch durably.
+    pub(crate) async fn append(&self, topic: &str, index: i32, records: &[(i64, &str)]) {
+        let partition = crate::names::partition(self.broker(), topic, index).unwrap();
+        let checked = tidelog_runtime::check_batch(batch(records), partition.batch_rules()).await.unwrap();
+        let appended = partition.append(checked, tidelog_runtime::Acks::Durable, None).unwrap();
+        appended.ack.await.unwrap();
+    }
 }

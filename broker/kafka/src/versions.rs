@@ -50,6 +50,8 @@ pub struct Skipped {
 
 pub(crate) const PRODUCE: i16 = 0;
 pub(crate) const FETCH: i16 = 1;
+pub(crate) const LIST_OFFSETS: i16 = 2;
+pub(crate) const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 pub(crate) const API_VERSIONS: i16 = 18;
 pub(crate) const METADATA: i16 = 3;
 pub(crate) const CREATE_TOPICS: i16 = 19;
@@ -82,6 +84,7 @@ pub const APIS: &[Api] = &[
         )
     },
     api(FETCH, "Fetch", (4, 18), 12, "without sessions: each request names all its partitions"),
+    api(LIST_OFFSETS, "ListOffsets", (1, 11), 6, "all of a partition is on the broker's own disk"),
     api(
         METADATA,
         "Metadata",
@@ -92,6 +95,7 @@ pub const APIS: &[Api] = &[
     api(API_VERSIONS, "ApiVersions", (0, 4), 3, "an unknown version is answered in version 0"),
     api(CREATE_TOPICS, "CreateTopics", (2, 7), 5, "one replica, whatever is asked for"),
     api(DELETE_TOPICS, "DeleteTopics", (1, 6), 4, "gone for good when answered"),
+    api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, "of records that can be read"),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, "of topics and of the broker"),
     api(ALTER_CONFIGS, "AlterConfigs", (0, 2), 2, "of topics; the broker's configs are read-only"),
     api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, ""),

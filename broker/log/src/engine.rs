@@ -52,6 +52,13 @@ pub trait PartitionLog: Debug + Send + Sync {
         up_to: Offset,
     ) -> Result<Option<(Offset, Timestamp)>, ReadError>;
 
+    /// The largest timestamp of the records below `up_to`; `None` when none of them has one. May block on the
+    /// device.
+    ///
+    /// # Errors
+    /// [`ReadError`]: broken bytes or a failing device.
+    fn max_timestamp(&self, up_to: Offset) -> Result<Option<Timestamp>, ReadError>;
+
     /// Visits the headers of the batches from the one that contains or follows `from` to the end.
     ///
     /// # Errors

@@ -288,6 +288,22 @@ impl Partition {
         self.on_blocking_thread(found).await?.map_err(|error| self.read_failed(&error))
     }
 
+    /// The first of the records below the high watermark that have the largest timestamp: its offset and that
+    /// timestamp.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn offset_of_max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, BrokerError> {
+        self.check_readable()?;
+        let marks = self.lane.readable();
+        let log = Arc::clone(self.log()?);
+        let found = move || match log.max_timestamp(marks.high_watermark)? {
+            Some(largest) => log.offset_for_timestamp(largest, marks.high_watermark),
+            None => Ok(None),
+        };
+        self.on_blocking_thread(found).await?.map_err(|error| self.read_failed(&error))
+    }
+
     /// Removes the records below `before` (below the high watermark when there is none given), durably;
     /// returns the new log start.
     ///

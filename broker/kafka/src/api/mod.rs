@@ -9,5 +9,7 @@ mod delete_topics;
 mod describe_configs;
 mod incremental_alter_configs;
 pub(crate) mod fetch;
+pub(crate) mod list_offsets;
 pub(crate) mod metadata;
+pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;

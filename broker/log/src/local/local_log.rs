@@ -374,6 +374,20 @@ impl PartitionLog for LocalLog {
         Ok(None)
     }
 
+    fn max_timestamp(&self, up_to: Offset) -> Result<Option<Timestamp>, ReadError> {
+        let segments = self.segments();
+        let (start, up_to) = (self.log_start(), up_to.min(self.sound_end(&segments)));
+        let mut largest = Timestamp::NONE;
+        let seen = segments.iter().filter(|segment| segment.base < up_to && segment.next_offset() > start);
+        for segment in seen {
+            let whole = segment.base >= start && segment.next_offset() <= up_to;
+            let of_segment =
+                if whole { segment.max_timestamp() } else { read::max_timestamp(segment, start, up_to)? };
+            largest = largest.max(of_segment);
+        }
+        Ok((largest != Timestamp::NONE).then_some(largest))
+    }
+
     fn for_each_header(&self, from: Offset, visit: &mut dyn FnMut(&BatchHeader)) -> Result<(), ReadError> {
         let segments = self.segments();
         for segment in segments.get(segment_of(&segments, from)..).unwrap_or_default() {

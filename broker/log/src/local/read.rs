@@ -130,6 +130,19 @@ pub(super) fn offset_for_timestamp(
     }
 }
 
+/// The largest timestamp of the segment's batches that hold something of `from..up_to` and end before it does.
+pub(super) fn max_timestamp(segment: &Segment, from: Offset, up_to: Offset) -> Result<Timestamp, ReadError> {
+    let mut largest = Timestamp::NONE;
+    segment.walk(None, &mut |placed| {
+        let header = &placed.header;
+        if header.next_offset() > from && header.next_offset() <= up_to {
+            largest = largest.max(header.max_timestamp);
+        }
+        header.next_offset() < up_to
+    })?;
+    Ok(largest)
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     target: Timestamp,
