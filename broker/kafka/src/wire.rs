@@ -4,7 +4,7 @@
 //! It serves the many cold APIs. Produce and Fetch, whose bytes must not be copied, are decoded by hand.
 
 use bytes::Bytes;
-use kafka_wire_core::{ApiVersion, DecodeLimits, KafkaDecode, KafkaEncode};
+use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode, KafkaEncode};
 use thiserror::Error;
 
 use crate::reader::ReadError;
@@ -39,7 +39,8 @@ impl From<ReadError> for WireError {
     }
 }
 
-/// Decodes a request's body.
+/// Decodes a request's body. What follows it in the frame is ignored, as Kafka does: librdkafka's request for
+/// the metadata of all topics has three bytes too many.
 pub(crate) fn decode<T: KafkaDecode>(body: Bytes, version: i16) -> Result<T, WireError> {
     let mut limits = DecodeLimits::default();
     limits.max_frame_bytes = body.len();
@@ -49,7 +50,8 @@ pub(crate) fn decode<T: KafkaDecode>(body: Bytes, version: i16) -> Result<T, Wir
     limits.max_tagged_fields = 64;
     limits.max_tag_bytes = body.len();
     limits.max_total_tag_bytes = body.len();
-    T::decode_from_bytes(body, ApiVersion::new(version), limits).map_err(|error| WireError(error.to_string()))
+    let decoded = Decoder::new(body, limits).and_then(|mut body| T::decode(&mut body, ApiVersion::new(version)));
+    decoded.map_err(|error| WireError(error.to_string()))
 }
 
 /// Encodes a response's body.
@@ -68,3 +70,7 @@ pub(crate) fn topic_id(id: WireUuid) -> Option<tidelog_model::TopicId> {
     let uuid = uuid::Uuid::from_bytes(id.to_bytes());
     (!uuid.is_nil()).then(|| tidelog_model::TopicId::from_uuid(uuid))
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
