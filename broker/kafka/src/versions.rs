@@ -51,15 +51,28 @@ pub struct Skipped {
 pub(crate) const PRODUCE: i16 = 0;
 pub(crate) const FETCH: i16 = 1;
 pub(crate) const LIST_OFFSETS: i16 = 2;
-pub(crate) const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
-pub(crate) const API_VERSIONS: i16 = 18;
 pub(crate) const METADATA: i16 = 3;
+pub(crate) const API_VERSIONS: i16 = 18;
 pub(crate) const CREATE_TOPICS: i16 = 19;
 pub(crate) const DELETE_TOPICS: i16 = 20;
+pub(crate) const DELETE_RECORDS: i16 = 21;
+pub(crate) const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
+pub(crate) const DESCRIBE_ACLS: i16 = 29;
+pub(crate) const CREATE_ACLS: i16 = 30;
+pub(crate) const DELETE_ACLS: i16 = 31;
 pub(crate) const DESCRIBE_CONFIGS: i16 = 32;
 pub(crate) const ALTER_CONFIGS: i16 = 33;
+pub(crate) const DESCRIBE_LOG_DIRS: i16 = 35;
 pub(crate) const CREATE_PARTITIONS: i16 = 37;
+pub(crate) const ELECT_LEADERS: i16 = 43;
 pub(crate) const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+pub(crate) const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
+pub(crate) const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
+pub(crate) const DESCRIBE_CLIENT_QUOTAS: i16 = 48;
+pub(crate) const DESCRIBE_USER_SCRAM_CREDENTIALS: i16 = 50;
+pub(crate) const DESCRIBE_CLUSTER: i16 = 60;
+pub(crate) const LIST_CONFIG_RESOURCES: i16 = 74;
+pub(crate) const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 const fn api(
     key: i16,
@@ -95,10 +108,16 @@ pub const APIS: &[Api] = &[
     api(API_VERSIONS, "ApiVersions", (0, 4), 3, "an unknown version is answered in version 0"),
     api(CREATE_TOPICS, "CreateTopics", (2, 7), 5, "one replica, whatever is asked for"),
     api(DELETE_TOPICS, "DeleteTopics", (1, 6), 4, "gone for good when answered"),
+    api(DELETE_RECORDS, "DeleteRecords", (0, 2), 2, "moves the log start, durably"),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, "of records that can be read"),
+    api(DESCRIBE_ACLS, "DescribeAcls", (1, 3), 2, "SECURITY_DISABLED: there is no authorizer"),
+    api(CREATE_ACLS, "CreateAcls", (1, 3), 2, "SECURITY_DISABLED: there is no authorizer"),
+    api(DELETE_ACLS, "DeleteAcls", (1, 3), 2, "SECURITY_DISABLED: there is no authorizer"),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, "of topics and of the broker"),
     api(ALTER_CONFIGS, "AlterConfigs", (0, 2), 2, "of topics; the broker's configs are read-only"),
+    api(DESCRIBE_LOG_DIRS, "DescribeLogDirs", (1, 4), 2, "one directory; its total size is not told"),
     api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, ""),
+    api(ELECT_LEADERS, "ElectLeaders", (0, 2), 2, "ELECTION_NOT_NEEDED: the one broker leads all partitions"),
     api(
         INCREMENTAL_ALTER_CONFIGS,
         "IncrementalAlterConfigs",
@@ -106,6 +125,13 @@ pub const APIS: &[Api] = &[
         1,
         "of topics; the broker's configs are read-only",
     ),
+    api(ALTER_PARTITION_REASSIGNMENTS, "AlterPartitionReassignments", (0, 1), 0, "to broker 1 only"),
+    api(LIST_PARTITION_REASSIGNMENTS, "ListPartitionReassignments", (0, 0), 0, "there are none"),
+    api(DESCRIBE_CLIENT_QUOTAS, "DescribeClientQuotas", (0, 1), 1, "there are none"),
+    api(DESCRIBE_USER_SCRAM_CREDENTIALS, "DescribeUserScramCredentials", (0, 0), 0, "there are none"),
+    api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, "one broker"),
+    api(LIST_CONFIG_RESOURCES, "ListConfigResources", (0, 1), 0, "topics and the broker"),
+    api(DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", (0, 0), 0, ""),
 ];
 
 /// Every API that is not served.
