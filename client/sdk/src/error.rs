@@ -317,15 +317,35 @@ impl From<NameError> for Error {
 /// detail itself.
 fn kind_of_code(code: Option<ErrorCode>) -> ErrorKind {
     match code {
-        Some(ErrorCode::UnknownTopicOrPartition) => ErrorKind::NotFound,
-        Some(ErrorCode::TopicAlreadyExists | ErrorCode::OutOfOrder | ErrorCode::FencedGeneration) => {
-            ErrorKind::Conflict
-        }
+        Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::GroupIdNotFound) => ErrorKind::NotFound,
+        Some(
+            ErrorCode::TopicAlreadyExists
+            | ErrorCode::OutOfOrder
+            | ErrorCode::OutOfOrderSequence
+            | ErrorCode::InvalidProducerEpoch
+            | ErrorCode::FencedGeneration
+            | ErrorCode::UnknownMemberId
+            | ErrorCode::IllegalGeneration
+            | ErrorCode::RebalanceInProgress
+            | ErrorCode::MemberIdRequired
+            | ErrorCode::FencedInstanceId
+            | ErrorCode::UnreleasedInstanceId
+            | ErrorCode::FencedMemberEpoch
+            | ErrorCode::StaleMemberEpoch
+            | ErrorCode::NonEmptyGroup
+            | ErrorCode::GroupSubscribedToTopic,
+        ) => ErrorKind::Conflict,
         Some(
             ErrorCode::InvalidName
             | ErrorCode::InvalidPartitions
             | ErrorCode::InvalidConfig
-            | ErrorCode::InvalidRequest,
+            | ErrorCode::InvalidRequest
+            | ErrorCode::InconsistentGroupProtocol
+            | ErrorCode::UnsupportedAssignor
+            | ErrorCode::InvalidRegularExpression
+            | ErrorCode::InvalidSessionTimeout
+            | ErrorCode::InvalidGroupId
+            | ErrorCode::OffsetMetadataTooLarge,
         ) => ErrorKind::InvalidRequest,
         Some(ErrorCode::InternalTopic) => ErrorKind::Denied,
         Some(
@@ -337,8 +357,8 @@ fn kind_of_code(code: Option<ErrorCode>) -> ErrorKind {
         Some(ErrorCode::MessageTooLarge) => ErrorKind::TooLarge,
         Some(ErrorCode::OffsetOutOfRange) => ErrorKind::OutOfRange,
         Some(ErrorCode::StorageFailed | ErrorCode::DiskFull | ErrorCode::CorruptLog) => ErrorKind::Storage,
-        Some(ErrorCode::Overloaded) => ErrorKind::Throttled,
-        Some(ErrorCode::ShuttingDown) => ErrorKind::Unreachable,
+        Some(ErrorCode::Overloaded | ErrorCode::GroupMaxSizeReached) => ErrorKind::Throttled,
+        Some(ErrorCode::ShuttingDown | ErrorCode::CoordinatorNotAvailable) => ErrorKind::Unreachable,
         _ => ErrorKind::Internal,
     }
 }

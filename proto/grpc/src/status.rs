@@ -21,7 +21,7 @@ pub const ERROR_DETAIL_TYPE_URL: &str = "type.googleapis.com/tidelog.v1.ErrorDet
 #[must_use]
 pub const fn grpc_code(code: ErrorCode) -> Code {
     match code {
-        ErrorCode::UnknownTopicOrPartition => Code::NotFound,
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::GroupIdNotFound => Code::NotFound,
         ErrorCode::TopicAlreadyExists => Code::AlreadyExists,
         ErrorCode::InvalidName
         | ErrorCode::InvalidPartitions
@@ -31,13 +31,35 @@ pub const fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::InvalidRecord
         | ErrorCode::MessageTooLarge
         | ErrorCode::UnsupportedCompression
-        | ErrorCode::InvalidTimestamp => Code::InvalidArgument,
+        | ErrorCode::InvalidTimestamp
+        | ErrorCode::InconsistentGroupProtocol
+        | ErrorCode::UnsupportedAssignor
+        | ErrorCode::InvalidRegularExpression
+        | ErrorCode::InvalidSessionTimeout
+        | ErrorCode::InvalidGroupId
+        | ErrorCode::OffsetMetadataTooLarge => Code::InvalidArgument,
         ErrorCode::InternalTopic => Code::PermissionDenied,
         ErrorCode::OffsetOutOfRange => Code::OutOfRange,
         ErrorCode::OutOfOrder => Code::Aborted,
-        ErrorCode::FencedGeneration => Code::FailedPrecondition,
-        ErrorCode::DiskFull | ErrorCode::Overloaded => Code::ResourceExhausted,
-        ErrorCode::StorageFailed | ErrorCode::ShuttingDown => Code::Unavailable,
+        ErrorCode::FencedGeneration
+        | ErrorCode::OutOfOrderSequence
+        | ErrorCode::InvalidProducerEpoch
+        | ErrorCode::UnknownMemberId
+        | ErrorCode::IllegalGeneration
+        | ErrorCode::RebalanceInProgress
+        | ErrorCode::MemberIdRequired
+        | ErrorCode::FencedInstanceId
+        | ErrorCode::UnreleasedInstanceId
+        | ErrorCode::FencedMemberEpoch
+        | ErrorCode::StaleMemberEpoch
+        | ErrorCode::NonEmptyGroup
+        | ErrorCode::GroupSubscribedToTopic => Code::FailedPrecondition,
+        ErrorCode::DiskFull | ErrorCode::Overloaded | ErrorCode::GroupMaxSizeReached => {
+            Code::ResourceExhausted
+        }
+        ErrorCode::StorageFailed | ErrorCode::ShuttingDown | ErrorCode::CoordinatorNotAvailable => {
+            Code::Unavailable
+        }
         ErrorCode::CorruptLog => Code::DataLoss,
         ErrorCode::Internal => Code::Internal,
     }

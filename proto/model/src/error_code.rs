@@ -33,6 +33,10 @@ pub enum ErrorCode {
     OffsetOutOfRange,
     /// An earlier batch of this stream to the same partition failed; later ones are refused to keep order.
     OutOfOrder,
+    /// A batch of an idempotent producer does not follow on the one before it: that one was not stored.
+    OutOfOrderSequence,
+    /// The producer has begun a newer epoch.
+    InvalidProducerEpoch,
     /// The partition's storage failed; its writes are off until an operator acts.
     StorageFailed,
     /// The disk is full; writes resume by themselves when there is room.
@@ -45,13 +49,51 @@ pub enum ErrorCode {
     ShuttingDown,
     /// The group or its member's generation is not the current one.
     FencedGeneration,
+    /// The group has no such member: join again.
+    UnknownMemberId,
+    /// The member's generation is not the group's current one.
+    IllegalGeneration,
+    /// The group is rebalancing: join again.
+    RebalanceInProgress,
+    /// The member has to join again with the id it is given.
+    MemberIdRequired,
+    /// Another member has taken over the instance id.
+    FencedInstanceId,
+    /// Another member still uses the instance id.
+    UnreleasedInstanceId,
+    /// The member's epoch is not the one the group knows: join again.
+    FencedMemberEpoch,
+    /// The member's epoch is not its current one: send a heartbeat first.
+    StaleMemberEpoch,
+    /// The member's protocols do not go with those of the group.
+    InconsistentGroupProtocol,
+    /// The broker does not know the assignor.
+    UnsupportedAssignor,
+    /// The regular expression cannot be read.
+    InvalidRegularExpression,
+    /// The session timeout is out of range.
+    InvalidSessionTimeout,
+    /// The group's name breaks the rules for names.
+    InvalidGroupId,
+    /// The text that comes with a committed offset is too long.
+    OffsetMetadataTooLarge,
+    /// The group has as many members as it may.
+    GroupMaxSizeReached,
+    /// The group has members.
+    NonEmptyGroup,
+    /// There is no such group.
+    GroupIdNotFound,
+    /// Members of the group subscribe to the topic.
+    GroupSubscribedToTopic,
+    /// The group's state could not be stored or is being read: try again.
+    CoordinatorNotAvailable,
     /// The broker broke one of its own rules; the message says which.
     Internal,
 }
 
 impl ErrorCode {
     /// Every code there is.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 42] = [
         Self::UnknownTopicOrPartition,
         Self::TopicAlreadyExists,
         Self::InvalidName,
@@ -66,12 +108,33 @@ impl ErrorCode {
         Self::InvalidTimestamp,
         Self::OffsetOutOfRange,
         Self::OutOfOrder,
+        Self::OutOfOrderSequence,
+        Self::InvalidProducerEpoch,
         Self::StorageFailed,
         Self::DiskFull,
         Self::CorruptLog,
         Self::Overloaded,
         Self::ShuttingDown,
         Self::FencedGeneration,
+        Self::UnknownMemberId,
+        Self::IllegalGeneration,
+        Self::RebalanceInProgress,
+        Self::MemberIdRequired,
+        Self::FencedInstanceId,
+        Self::UnreleasedInstanceId,
+        Self::FencedMemberEpoch,
+        Self::StaleMemberEpoch,
+        Self::InconsistentGroupProtocol,
+        Self::UnsupportedAssignor,
+        Self::InvalidRegularExpression,
+        Self::InvalidSessionTimeout,
+        Self::InvalidGroupId,
+        Self::OffsetMetadataTooLarge,
+        Self::GroupMaxSizeReached,
+        Self::NonEmptyGroup,
+        Self::GroupIdNotFound,
+        Self::GroupSubscribedToTopic,
+        Self::CoordinatorNotAvailable,
         Self::Internal,
     ];
 
@@ -99,12 +162,33 @@ impl ErrorCode {
             Self::InvalidTimestamp => "INVALID_TIMESTAMP",
             Self::OffsetOutOfRange => "OFFSET_OUT_OF_RANGE",
             Self::OutOfOrder => "OUT_OF_ORDER",
+            Self::OutOfOrderSequence => "OUT_OF_ORDER_SEQUENCE_NUMBER",
+            Self::InvalidProducerEpoch => "INVALID_PRODUCER_EPOCH",
             Self::StorageFailed => "STORAGE_FAILED",
             Self::DiskFull => "DISK_FULL",
             Self::CorruptLog => "CORRUPT_LOG",
             Self::Overloaded => "OVERLOADED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::FencedGeneration => "FENCED_GENERATION",
+            Self::UnknownMemberId => "UNKNOWN_MEMBER_ID",
+            Self::IllegalGeneration => "ILLEGAL_GENERATION",
+            Self::RebalanceInProgress => "REBALANCE_IN_PROGRESS",
+            Self::MemberIdRequired => "MEMBER_ID_REQUIRED",
+            Self::FencedInstanceId => "FENCED_INSTANCE_ID",
+            Self::UnreleasedInstanceId => "UNRELEASED_INSTANCE_ID",
+            Self::FencedMemberEpoch => "FENCED_MEMBER_EPOCH",
+            Self::StaleMemberEpoch => "STALE_MEMBER_EPOCH",
+            Self::InconsistentGroupProtocol => "INCONSISTENT_GROUP_PROTOCOL",
+            Self::UnsupportedAssignor => "UNSUPPORTED_ASSIGNOR",
+            Self::InvalidRegularExpression => "INVALID_REGULAR_EXPRESSION",
+            Self::InvalidSessionTimeout => "INVALID_SESSION_TIMEOUT",
+            Self::InvalidGroupId => "INVALID_GROUP_ID",
+            Self::OffsetMetadataTooLarge => "OFFSET_METADATA_TOO_LARGE",
+            Self::GroupMaxSizeReached => "GROUP_MAX_SIZE_REACHED",
+            Self::NonEmptyGroup => "NON_EMPTY_GROUP",
+            Self::GroupIdNotFound => "GROUP_ID_NOT_FOUND",
+            Self::GroupSubscribedToTopic => "GROUP_SUBSCRIBED_TO_TOPIC",
+            Self::CoordinatorNotAvailable => "COORDINATOR_NOT_AVAILABLE",
             Self::Internal => "INTERNAL",
         }
     }
@@ -114,14 +198,22 @@ impl ErrorCode {
     pub const fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::OutOfOrder | Self::StorageFailed | Self::DiskFull | Self::Overloaded | Self::ShuttingDown
+            Self::OutOfOrder
+                | Self::StorageFailed
+                | Self::DiskFull
+                | Self::Overloaded
+                | Self::ShuttingDown
+                | Self::CoordinatorNotAvailable
         )
     }
 
     /// Whether a write answered with this code may be in the log all the same.
     #[must_use]
     pub const fn may_have_been_written(self) -> bool {
-        matches!(self, Self::StorageFailed | Self::ShuttingDown | Self::Internal)
+        matches!(
+            self,
+            Self::StorageFailed | Self::ShuttingDown | Self::CoordinatorNotAvailable | Self::Internal
+        )
     }
 }
 
