@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::{Message, Oneof};
 use tidelog_model::{GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
-use super::offsets::CommittedOffset;
+use super::api::CommittedOffset;
 use crate::codec::{CodecError, Event, bad_field, open, required, seal, topic_id};
 
 /// The version of the stored form that this program writes.

@@ -8,39 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use thiserror::Error;
-use tidelog_model::{ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, limits};
+use tidelog_model::{GroupId, PartitionIndex, Timestamp, TopicId, limits};
 
+use super::api::{CommittedOffset, OffsetCommit};
+use super::error::GroupError;
 use super::events::GroupEvent;
 use crate::machine::{Decision, Machine};
-
-/// An offset a group wants remembered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OffsetCommit {
-    /// The topic.
-    pub topic_id: TopicId,
-    /// The partition.
-    pub partition: PartitionIndex,
-    /// The next offset the group will read.
-    pub offset: Offset,
-    /// The leader epoch of the last record read, if the client knows it.
-    pub leader_epoch: Option<LeaderEpoch>,
-    /// Free text of the client.
-    pub metadata: String,
-}
-
-/// An offset a group had remembered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommittedOffset {
-    /// The next offset the group will read.
-    pub offset: Offset,
-    /// The leader epoch of the last record read, if the client knows it.
-    pub leader_epoch: Option<LeaderEpoch>,
-    /// Free text of the client.
-    pub metadata: String,
-    /// When it was committed.
-    pub committed: Timestamp,
-}
 
 /// How much the machine may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,73 +60,6 @@ pub enum GroupCommand {
 
 /// What the machine answers: one result for each offset of a commit, one for any other command.
 pub type GroupReply = Vec<Result<(), GroupError>>;
-
-/// Why an offset or a command was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum GroupError {
-    /// The metadata text is too long.
-    #[error("offset metadata has {actual} bytes, at most {limit} are allowed")]
-    MetadataTooLong {
-        /// The limit in bytes.
-        limit: usize,
-        /// The bytes given.
-        actual: usize,
-    },
-    /// The broker has too many groups.
-    #[error("the broker remembers {limit} groups, which is its limit: delete groups that are not used")]
-    TooManyGroups {
-        /// The limit.
-        limit: usize,
-    },
-    /// The broker has too many offsets.
-    #[error("the broker remembers {limit} offsets, which is its limit: delete groups that are not used")]
-    TooManyOffsets {
-        /// The limit.
-        limit: usize,
-    },
-    /// The group has no offsets.
-    #[error("there is no group {group}")]
-    UnknownGroup {
-        /// The group.
-        group: GroupId,
-    },
-}
-
-impl GroupError {
-    /// The protocol's code for this error.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::MetadataTooLong { .. }
-            | Self::TooManyGroups { .. }
-            | Self::TooManyOffsets { .. }
-            | Self::UnknownGroup { .. } => ErrorCode::InvalidRequest,
-        }
-    }
-
-    /// The limit passed and the value found, when a limit was passed.
-    #[must_use]
-    pub fn limit_and_actual(&self) -> Option<(i64, i64)> {
-        let wide = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        match self {
-            Self::MetadataTooLong { limit, actual } => Some((wide(*limit), wide(*actual))),
-            Self::TooManyGroups { limit } | Self::TooManyOffsets { limit } => {
-                Some((wide(*limit), wide(*limit).saturating_add(1)))
-            }
-            Self::UnknownGroup { .. } => None,
-        }
-    }
-
-    /// The request field at fault, when one is.
-    #[must_use]
-    pub const fn field(&self) -> Option<&'static str> {
-        match self {
-            Self::MetadataTooLong { .. } => Some("metadata"),
-            Self::UnknownGroup { .. } | Self::TooManyGroups { .. } => Some("group"),
-            Self::TooManyOffsets { .. } => Some("offsets"),
-        }
-    }
-}
 
 type Offsets = BTreeMap<(TopicId, PartitionIndex), CommittedOffset>;
 

@@ -94,7 +94,7 @@ fn a_deleted_topic_takes_its_offsets_and_empty_groups_along() {
 fn an_unknown_group_cannot_be_deleted() {
     let (mut machine, mut log) = (GroupOffsets::new(GroupLimits::default()), Vec::new());
     let refused = run(&mut machine, &mut log, GroupCommand::DeleteGroup { group: group("g") }).remove(0);
-    assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidRequest);
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::GroupIdNotFound);
 }
 
 #[test]
