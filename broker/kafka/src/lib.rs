@@ -18,6 +18,9 @@ mod error;
 mod failure;
 mod frame;
 mod header;
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile;
 mod listener;
 mod names;
 mod reader;
