@@ -31,11 +31,6 @@ impl Response {
         }
     }
 
-    /// Bytes of the body.
-    pub(crate) const fn len(&self) -> usize {
-        self.len
-    }
-
     /// The frame of the response: size, header and body; `None` when it is larger than a frame can be.
     pub(crate) fn into_frame(mut self, correlation_id: i32, flexible_header: bool) -> Option<Self> {
         let mut head = BytesMut::with_capacity(9);

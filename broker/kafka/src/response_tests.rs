@@ -33,5 +33,5 @@ fn advancing_over_pieces_lands_inside_the_right_one() {
     let mut slices = [IoSlice::new(&[]); 4];
     assert_eq!(response.chunks_vectored(&mut slices), 2);
     assert_eq!((&*slices[0], &*slices[1]), (&b"e"[..], &b"fg"[..]));
-    assert_eq!(response.len(), 3);
+    assert_eq!(response.remaining(), 3);
 }

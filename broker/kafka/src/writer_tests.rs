@@ -6,7 +6,7 @@ fn written(flexible: bool, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::new(8, flexible);
     write(&mut writer);
     let mut response = writer.into_response();
-    response.copy_to_bytes(response.len()).to_vec()
+    response.copy_to_bytes(response.remaining()).to_vec()
 }
 
 #[test]

@@ -47,7 +47,7 @@ proptest! {
         read_committed in any::<bool>(),
     ) {
         let mut response = write(KafkaError::NONE, answers(&shapes, version), Form { version, read_committed });
-        let body = response.copy_to_bytes(response.len());
+        let body = response.copy_to_bytes(response.remaining());
         let first: FetchResponse = wire::decode(body.clone(), version).unwrap();
         if version <= 17 {
             let second = Second::decode(&mut body.clone(), version).unwrap();

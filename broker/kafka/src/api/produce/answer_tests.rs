@@ -37,7 +37,7 @@ fn answers() -> impl Strategy<Value = (Vec<TopicOutcomes>, i16)> {
 
 fn body(topics: &[TopicOutcomes], version: i16) -> Bytes {
     let mut response = write(topics, version);
-    response.copy_to_bytes(response.len())
+    response.copy_to_bytes(response.remaining())
 }
 
 proptest! {
