@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::batch::{AssignedBatch, BatchHeader};
-use tidelog_model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use tidelog_model::{
+    LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
+};
 
 use crate::config::LogConfig;
 use crate::error::{ReadError, StorageError};
@@ -89,6 +91,20 @@ pub trait PartitionLog: Debug + Send + Sync {
     /// (KIP-101, KIP-320; [`crate::epoch_end`] answers what readers ask). It stays known of dropped records.
     fn leader_epochs(&self) -> Vec<(LeaderEpoch, Offset)>;
 
+    /// Keeps what is remembered of idempotent producers below `at`, which is committed, durably. May block on
+    /// the device.
+    ///
+    /// # Errors
+    /// When the device fails; an older snapshot serves then.
+    fn save_producers(&self, at: Offset, entries: &[ProducerEntry]) -> Result<(), StorageError>;
+
+    /// The newest of [`Self::save_producers`] that still holds, for a start; the headers from its offset on say
+    /// the rest.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn load_producers(&self) -> Result<Option<ProducerSnapshot>, StorageError>;
+
     /// How much there is.
     fn stats(&self) -> LogStats;
 
@@ -97,6 +113,32 @@ pub trait PartitionLog: Debug + Send + Sync {
     /// # Errors
     /// [`ReadError`] names the first byte that is broken.
     fn verify(&self) -> Result<VerifyReport, ReadError>;
+}
+
+/// A batch of an idempotent producer, as far as it is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerEntry {
+    /// The producer.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// The sequence of the batch's last record.
+    pub last_sequence: Sequence,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// How far its last record is from its first.
+    pub offset_delta: i32,
+    /// When it was appended.
+    pub timestamp: Timestamp,
+}
+
+/// What was remembered of idempotent producers at one offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerSnapshot {
+    /// Everything below it is in the entries.
+    pub at: Offset,
+    /// Of each producer one or more batches, in their order.
+    pub entries: Vec<ProducerEntry>,
 }
 
 /// Hears what becomes of appended batches. Called on the commit thread without any lock of the log held; must

@@ -22,7 +22,8 @@ pub mod sim_disk;
 pub use config::{CleanupPolicy, FlushPolicy, LogConfig};
 pub use engine::{
     AppendFailure, AppendFailureKind, CommitListener, LogStats, Maintained, OpenedLog, PartitionId,
-    PartitionLog, ReadOutcome, ReadSlice, ReadWait, RecoveryReport, VerifyReport,
+    PartitionLog, ProducerEntry, ProducerSnapshot, ReadOutcome, ReadSlice, ReadWait, RecoveryReport,
+    VerifyReport,
 };
 pub use error::{OpenError, ReadError, StorageError};
 pub use local::{LogDir, LogDirOptions, Threads, epoch_end};

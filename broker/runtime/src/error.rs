@@ -7,6 +7,9 @@ use tidelog_core::partition::AppendReject;
 use tidelog_model::batch::BatchError;
 use tidelog_model::{ErrorCode, PartitionIndex, TopicName};
 
+/// How often a producer should ask a partition again that remembers as many as it may.
+const PRODUCERS_RETRY_MS: i64 = 1_000;
+
 /// Why the broker refused or failed a request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
@@ -104,10 +107,15 @@ impl From<GroupError> for BrokerError {
 impl From<AppendReject> for BrokerError {
     fn from(reject: AppendReject) -> Self {
         let plain = Self::new(reject.code(), reject.to_string()).field("record_batch");
+        if let AppendReject::TooManyProducers { .. } = reject {
+            return plain.retry_after(PRODUCERS_RETRY_MS);
+        }
         match reject {
             AppendReject::TooOld { limit_ms, actual_ms, .. }
             | AppendReject::TooNew { limit_ms, actual_ms, .. } => plain.limit(limit_ms, actual_ms),
-            AppendReject::Idempotent { .. }
+            AppendReject::OutOfOrderSequence { .. }
+            | AppendReject::StaleProducerEpoch { .. }
+            | AppendReject::TooManyProducers { .. }
             | AppendReject::Transactional
             | AppendReject::DeleteHorizon
             | AppendReject::OffsetsExhausted { .. } => plain,

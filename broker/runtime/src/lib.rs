@@ -19,6 +19,7 @@ mod open_error;
 mod options;
 mod owner;
 mod partition;
+mod producers;
 mod shared;
 mod topic;
 
@@ -34,7 +35,9 @@ pub use owner::{AckFuture, Acks};
 pub use partition::{Appended, Partition, PartitionStatus};
 pub use tidelog_core::Watermarks;
 pub use tidelog_core::catalog::{
-    ConfigEntry, ConfigKey, ConfigKind, ConfigSource, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS, TopicConfig,
+    ConfigEntry, ConfigKey, ConfigKind, ConfigSource, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS,
+    TopicConfig,
 };
+pub use tidelog_core::partition::ProducerLimits;
 pub use tidelog_log::ReadSlice;
 pub use topic::{Topic, TopicInfo};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidelog_core::catalog::CatalogLimits;
 use tidelog_core::group::GroupLimits;
+use tidelog_core::partition::ProducerLimits;
 use tidelog_log::OsDisk;
 use tidelog_log::disk::Disk;
 
@@ -49,6 +50,8 @@ pub struct BrokerOptions {
     pub disk_reserve_bytes: u64,
     /// Limits of the catalog.
     pub catalog_limits: CatalogLimits,
+    /// What partitions remember of idempotent producers.
+    pub producer_limits: ProducerLimits,
     /// Limits of committed offsets.
     pub group_limits: GroupLimits,
 }
@@ -77,6 +80,7 @@ impl BrokerOptions {
             disk_check_interval: Duration::from_secs(1),
             disk_reserve_bytes: 256 * 1024 * 1024,
             catalog_limits: CatalogLimits::default(),
+            producer_limits: ProducerLimits::default(),
             group_limits: GroupLimits::default(),
         }
     }
@@ -105,6 +109,11 @@ impl BrokerOptions {
                 allowed: "it must be longer than 0",
             })
         };
+        positive("producer_limits.producers_max", self.producer_limits.producers_max)?;
+        positive(
+            "producer_limits.expiration_ms",
+            usize::try_from(self.producer_limits.expiration_ms).unwrap_or(0),
+        )?;
         interval("maintenance_interval", self.maintenance_interval)?;
         interval("disk_check_interval", self.disk_check_interval)
     }

@@ -21,10 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tidelog_core::partition::PartitionState;
+use tidelog_core::partition::{PartitionState, ProducerStates, RememberedBatch};
 use tidelog_core::{WatermarkMove, Watermarks};
 use tidelog_log::{AppendFailure, AppendFailureKind, CommitListener};
-use tidelog_model::{ErrorCode, LeaderEpoch, Offset};
+use tidelog_model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::admission::AdmitPermit;
@@ -50,18 +50,26 @@ pub struct AckFuture(Ack);
 enum Ack {
     Ready,
     Waiting(oneshot::Receiver<Result<(), BrokerError>>),
+    /// Nothing was appended; the reason holds when the batch that it rests on is durable.
+    Refused(oneshot::Receiver<Result<(), BrokerError>>, BrokerError),
 }
+
+/// How many batches a partition takes in before what it remembers of producers is written down: about as many
+/// headers a start reads at most.
+const SAVE_PRODUCERS_BATCHES: u64 = 4_096;
 
 impl Future for AckFuture {
     type Output = Result<(), BrokerError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Without an answer the owner went away with the batch in its queue: the broker was torn down.
+        let gone = |_| Err(BrokerError::shutting_down());
         match &mut self.0 {
             Ack::Ready => Poll::Ready(Ok(())),
-            Ack::Waiting(answer) => Pin::new(answer).poll(context).map(|answer| {
-                // The owner went away with the batch in its queue: the broker was torn down.
-                answer.unwrap_or_else(|_| Err(BrokerError::shutting_down()))
-            }),
+            Ack::Waiting(answer) => Pin::new(answer).poll(context).map(|answer| answer.unwrap_or_else(gone)),
+            Ack::Refused(answer, reason) => Pin::new(answer)
+                .poll(context)
+                .map(|answer| answer.unwrap_or_else(gone).and_then(|()| Err(reason.clone()))),
         }
     }
 }
@@ -89,6 +97,10 @@ pub(crate) struct Owner {
     pending: VecDeque<Pending>,
     /// Whoever waits for the write only, by the end of the batch.
     writing: VecDeque<(Offset, oneshot::Sender<Result<(), BrokerError>>)>,
+    /// Whoever's answer rests on a batch of another try or request, by the end of that batch.
+    resting: VecDeque<(Offset, oneshot::Sender<Result<(), BrokerError>>)>,
+    /// Batches committed since what is remembered of producers was written down.
+    unsaved: u64,
 }
 
 impl Owner {
@@ -114,12 +126,37 @@ impl Owner {
         AckFuture(ack)
     }
 
+    /// Waits for a batch that ends at `end` and was appended before.
+    pub(crate) fn duplicate(&mut self, end: Offset, acks: Acks) -> AckFuture {
+        if acks == Acks::None || end <= self.marks.high_watermark {
+            return AckFuture(Ack::Ready);
+        }
+        AckFuture(Ack::Waiting(self.rest_on(end)))
+    }
+
+    /// Refuses for a reason that holds when the batch that ends at `end` is durable: at once if it is.
+    pub(crate) fn refuse(&mut self, end: Offset, reason: BrokerError) -> Result<AckFuture, BrokerError> {
+        if end <= self.marks.high_watermark {
+            return Err(reason);
+        }
+        Ok(AckFuture(Ack::Refused(self.rest_on(end), reason)))
+    }
+
+    fn rest_on(&mut self, end: Offset) -> oneshot::Receiver<Result<(), BrokerError>> {
+        let (sender, receiver) = oneshot::channel();
+        let place = self.resting.partition_point(|(other, _)| *other <= end);
+        self.resting.insert(place, (end, sender));
+        receiver
+    }
+
     /// Takes every pending batch that ends after `end` out of the queue.
     fn take_after(&mut self, end: Offset) -> Vec<Answer> {
         let keep = self.pending.partition_point(|pending| pending.end <= end);
         let mut answers: Vec<Answer> = self.pending.drain(keep..).filter_map(|gone| gone.answer).collect();
         let keep = self.writing.partition_point(|(batch_end, _)| *batch_end <= end);
         answers.extend(self.writing.drain(keep..).map(|(_, answer)| answer));
+        let keep = self.resting.partition_point(|(rests_on, _)| *rests_on <= end);
+        answers.extend(self.resting.drain(keep..).map(|(_, answer)| answer));
         answers
     }
 }
@@ -143,20 +180,49 @@ impl Lane {
         let marks = Watermarks::recovered(Offset::ZERO, Offset::ZERO);
         let counted = !key.topic.is_internal();
         let owner = Owner {
-            state: PartitionState::new(Offset::ZERO, epoch),
+            state: PartitionState::new(Offset::ZERO, epoch, ProducerStates::default()),
             incarnation: 0,
             marks,
             stopped: None,
             pending: VecDeque::new(),
             writing: VecDeque::new(),
+            resting: VecDeque::new(),
+            unsaved: 0,
         };
         Self { key, shared, owner: Mutex::new(owner), marks: watch::Sender::new(marks), counted }
     }
 
-    /// Takes over a recovered log.
-    pub(crate) fn recovered(&self, log_start: Offset, log_end: Offset) {
+    /// Whether it is a partition of the broker's own.
+    pub(crate) const fn is_internal(&self) -> bool {
+        !self.counted
+    }
+
+    /// The partition's name.
+    pub(crate) fn name(&self) -> String {
+        self.key.to_string()
+    }
+
+    /// The time of day.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// What it remembers of producers before it knows any.
+    pub(crate) fn no_producers(&self) -> ProducerStates {
+        ProducerStates::new(self.shared.producer_limits)
+    }
+
+    /// Takes over a recovered log. `unsaved` batches of it are in no snapshot of the producers.
+    pub(crate) fn recovered(
+        &self,
+        log_start: Offset,
+        log_end: Offset,
+        producers: ProducerStates,
+        unsaved: u64,
+    ) {
         let mut owner = self.owner();
-        owner.state = PartitionState::new(log_end, owner.state.epoch());
+        owner.unsaved = unsaved;
+        owner.state = PartitionState::new(log_end, owner.state.epoch(), producers);
         owner.marks = Watermarks::recovered(log_start, log_end);
         let marks = owner.marks;
         drop(owner);
@@ -247,6 +313,29 @@ impl Lane {
         });
     }
 
+    /// What is remembered of producers below the high watermark, if batches came since the last time.
+    pub(crate) fn producers_to_save(&self) -> Option<(Offset, Vec<RememberedBatch>)> {
+        let now = self.shared.clock.now();
+        let mut owner = self.checked().ok()?;
+        owner.state.expire_producers(now);
+        if std::mem::take(&mut owner.unsaved) == 0 {
+            return None;
+        }
+        let end = owner.marks.high_watermark;
+        Some((end, owner.state.producers().batches_below(end)))
+    }
+
+    /// Takes note that what was to be written down was not.
+    pub(crate) fn not_saved(&self) {
+        let mut owner = self.owner();
+        owner.unsaved = owner.unsaved.max(1);
+    }
+
+    /// Whether so much came since the producers were written down that it should not wait for maintenance.
+    pub(crate) fn wants_saving(&self) -> bool {
+        self.owner().unsaved >= SAVE_PRODUCERS_BATCHES
+    }
+
     fn disk_full(&self, end: Offset, incarnation: u64) {
         let mut owner = self.owner();
         owner.incarnation = incarnation;
@@ -308,10 +397,22 @@ impl CommitListener for Lane {
         let marks = owner.marks;
         let done = owner.pending.partition_point(|pending| pending.end <= end);
         let done: Vec<Pending> = owner.pending.drain(..done).collect();
+        owner.state.committed(end);
+        let rested = owner.resting.partition_point(|(rests_on, _)| *rests_on <= end);
+        let rested: Vec<Answer> = owner.resting.drain(..rested).map(|(_, answer)| answer).collect();
+        let before = owner.unsaved;
+        owner.unsaved = before.saturating_add(u64::try_from(done.len()).unwrap_or(u64::MAX));
+        let due = before < SAVE_PRODUCERS_BATCHES && owner.unsaved >= SAVE_PRODUCERS_BATCHES;
         drop(owner);
         self.publish(marks);
         if self.counted {
             self.count(&done);
+            if due {
+                self.shared.want_saving();
+            }
+        }
+        for answer in rested {
+            send(answer, Ok(()));
         }
         for pending in done {
             if let Some(answer) = pending.answer {

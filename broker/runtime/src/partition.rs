@@ -5,12 +5,12 @@
 //!
 //! **Invariant:** nothing at or above the published high watermark is ever returned.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tidelog_core::Watermarks;
 use tidelog_core::catalog::TopicConfig;
-use tidelog_core::partition::{AppendRules, TimestampType};
+use tidelog_core::partition::{AppendDecision, AppendRules, TimestampType};
 use tidelog_log::{PartitionId, PartitionLog, ReadError, ReadOutcome, ReadSlice, ReadWait};
 use tidelog_model::batch::{BatchRules, RecordBatch};
 use tidelog_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName};
@@ -20,6 +20,7 @@ use crate::admission::AdmitPermit;
 use crate::error::BrokerError;
 use crate::logs;
 use crate::owner::{AckFuture, Acks, Lane};
+use crate::producers;
 use crate::shared::{PartitionKey, Problem, Shared};
 
 /// An accepted batch.
@@ -27,6 +28,8 @@ use crate::shared::{PartitionKey, Problem, Shared};
 pub struct Appended {
     /// The offset of its first record.
     pub base_offset: Offset,
+    /// The batch was appended by an earlier try of its idempotent producer: this is that try's place.
+    pub duplicate: bool,
     /// The broker's timestamp on topics with `message.timestamp.type=LogAppendTime`.
     pub log_append_time: Option<Timestamp>,
     /// The partition's log start when it was appended.
@@ -64,6 +67,8 @@ pub struct Partition {
     lane: Arc<Lane>,
     shared: Arc<Shared>,
     config: ArcSwap<TopicConfig>,
+    /// One snapshot of the producers at a time.
+    saving: Mutex<()>,
     /// The log, or why there is none.
     log: Result<Arc<dyn PartitionLog>, BrokerError>,
 }
@@ -82,7 +87,7 @@ impl Partition {
         if let Some(stopped) = lane.stopped() {
             shared.report(&key, Problem::SinceStart(stopped.message));
         }
-        Self { key, id, lane, shared, config: ArcSwap::new(config), log }
+        Self { key, id, lane, shared, config: ArcSwap::new(config), saving: Mutex::new(()), log }
     }
 
     /// Its topic.
@@ -166,16 +171,41 @@ impl Partition {
         // The checksum is made anew before the lock is taken: other appends need not wait for it.
         let batch = if stamped { batch.with_log_append_time(now) } else { batch };
         let mut owner = self.lane.checked()?;
-        let base_offset = owner.state.decide_append(batch.header(), oldest, &rules, now)?;
+        let base_offset = match owner.state.decide_append(batch.header(), oldest, &rules, now) {
+            Ok(AppendDecision::Append { base_offset }) => base_offset,
+            Ok(AppendDecision::Duplicate(first)) => {
+                let ack = owner.duplicate(first.last_offset.next(), acks);
+                return Ok(Appended {
+                    base_offset: first.base_offset(),
+                    duplicate: true,
+                    log_append_time: stamped.then_some(first.timestamp),
+                    log_start: owner.marks.log_start,
+                    ack,
+                });
+            }
+            Err(reject) => {
+                let Some(rests_on) = reject.rests_on() else { return Err(reject.into()) };
+                let ack = owner.refuse(rests_on, reject.into())?;
+                let base_offset = owner.state.next_offset();
+                let log_start = owner.marks.log_start;
+                return Ok(Appended { base_offset, duplicate: false, log_append_time: None, log_start, ack });
+            }
+        };
         let assigned = batch.assign(base_offset, owner.state.epoch());
         let header = *assigned.header();
-        owner.state.apply(&header);
+        owner.state.apply(&header, now);
         let size = (u64::from(header.size_bytes), u64::from(header.record_count.unsigned_abs()));
         let ack = owner.enqueue(header.next_offset(), size, acks, permit);
         let log_start = owner.marks.log_start;
         log.append(assigned, owner.incarnation, now);
         drop(owner);
-        Ok(Appended { base_offset, log_append_time: stamped.then_some(now), log_start, ack })
+        Ok(Appended {
+            base_offset,
+            duplicate: false,
+            log_append_time: stamped.then_some(now),
+            log_start,
+            ack,
+        })
     }
 
     /// The watermarks now.
@@ -345,6 +375,11 @@ impl Partition {
         if self.lane.stopped().is_some() {
             return Ok(0);
         }
+        // Before batches go that tell what is remembered.
+        if let Err(error) = self.save_producers() {
+            // A full disk must not keep retention from making room.
+            tracing::warn!(partition = %self.key, %error, "the next start reads more of the log for producers");
+        }
         let up_to = self.lane.readable().high_watermark;
         let maintained = log
             .maintain(self.shared.clock.now(), up_to)
@@ -353,6 +388,23 @@ impl Partition {
         let freed = maintained.deleted_bytes.saturating_add(maintained.compacted_bytes);
         self.shared.metrics.bytes_deleted.add(freed);
         Ok(freed)
+    }
+
+    /// Whether [`Self::save_producers`] should not wait for maintenance.
+    pub(crate) fn wants_saving(&self) -> bool {
+        self.lane.wants_saving()
+    }
+
+    /// Writes down what is remembered of idempotent producers, if there is anything new; blocks.
+    pub(crate) fn save_producers(&self) -> Result<(), BrokerError> {
+        let Ok(log) = self.log() else { return Ok(()) };
+        if self.key.topic.is_internal() {
+            return Ok(());
+        }
+        let _one = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        producers::save(&self.lane, log.as_ref()).map_err(|error| {
+            logs::storage_error(&format!("writing down the producers of {}", self.key), &error)
+        })
     }
 
     /// How the partition is.

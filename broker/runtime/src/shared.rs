@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tidelog_core::partition::ProducerLimits;
 use tidelog_model::{ErrorCode, PartitionIndex, TopicName};
 use tokio::sync::{Notify, Semaphore};
 
@@ -53,7 +54,10 @@ pub(crate) struct Shared {
     /// Slots for reads that may block.
     pub(crate) blocking_reads: Arc<Semaphore>,
     pub(crate) read_bytes_max: usize,
+    pub(crate) producer_limits: ProducerLimits,
     closing: AtomicBool,
+    /// Asks for what is remembered of producers to be written down before maintenance comes.
+    saving: Notify,
     disk: DiskSpace,
     problems: Mutex<BTreeMap<PartitionKey, Problem>>,
 }
@@ -76,6 +80,7 @@ impl Shared {
         reserve: u64,
         blocking_reads: usize,
         read_bytes_max: usize,
+        producer_limits: ProducerLimits,
     ) -> Self {
         let disk = DiskSpace {
             reserve,
@@ -89,7 +94,9 @@ impl Shared {
             metrics: Metrics::default(),
             blocking_reads: Arc::new(Semaphore::new(blocking_reads.max(1))),
             read_bytes_max,
+            producer_limits,
             closing: AtomicBool::new(false),
+            saving: Notify::new(),
             disk,
             problems: Mutex::new(BTreeMap::new()),
         }
@@ -125,6 +132,15 @@ impl Shared {
         self.disk.appended.store(0, Ordering::Relaxed);
         let low = free < self.disk.reserve;
         (self.disk.low.swap(low, Ordering::Relaxed) != low).then_some(low)
+    }
+
+    pub(crate) fn want_saving(&self) {
+        self.saving.notify_one();
+    }
+
+    /// Waits until a partition wants what it remembers of producers written down.
+    pub(crate) async fn saving_wanted(&self) {
+        self.saving.notified().await;
     }
 
     /// Waits until someone wants the free space looked at.

@@ -6,10 +6,15 @@
 //!
 //! **Invariant:** between two resets the base offset of each applied batch is the next offset of the one
 //! before it: offsets have no gaps.
+//!
+//! A decision about an idempotent producer's batch may rest on batches that are not durable yet:
+//! [`AppendDecision::Duplicate`] and [`AppendReject::rests_on`] say on which, and the answer waits for them.
 
 use thiserror::Error;
 use tidelog_model::batch::BatchHeader;
-use tidelog_model::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp};
+use tidelog_model::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+
+use super::producer_states::{ProducerStates, ProducerVerdict, RememberedBatch};
 
 /// Whose clock stamps the records of a topic (`message.timestamp.type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,11 +49,43 @@ impl AppendRules {
 /// Why a batch is not appended. Nothing of it is in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendReject {
-    /// The batch comes from an idempotent producer.
-    #[error("idempotent producers are not supported yet: set enable.idempotence=false (producer id {id})")]
-    Idempotent {
-        /// The batch's producer id.
-        id: i64,
+    /// The batch's sequence does not follow on that of its producer's batch before it.
+    #[error(
+        "the batch of producer {} (epoch {}) begins with sequence {} where {} follows: an earlier batch of it was \
+             not stored", id.0, epoch.0, found.0, expected.0
+    )]
+    OutOfOrderSequence {
+        /// The producer.
+        id: ProducerId,
+        /// Its epoch.
+        epoch: ProducerEpoch,
+        /// The batch's first sequence.
+        found: Sequence,
+        /// The sequence that would follow.
+        expected: Sequence,
+        /// The end of the batch that says so.
+        rests_on: Offset,
+    },
+    /// The batch's producer has begun a newer epoch.
+    #[error("producer {} writes in epoch {}, this batch is of epoch {}: it was taken over", id.0, current.0, epoch.0)]
+    StaleProducerEpoch {
+        /// The producer.
+        id: ProducerId,
+        /// The batch's epoch.
+        epoch: ProducerEpoch,
+        /// The producer's newest epoch.
+        current: ProducerEpoch,
+        /// The end of the batch that says so.
+        rests_on: Offset,
+    },
+    /// The partition remembers as many producers as it may.
+    #[error(
+        "the partition remembers {limit} idempotent producers, which is the limit: try again when one of them has \
+             been idle for producer.id.expiration.ms, or produce without idempotence"
+    )]
+    TooManyProducers {
+        /// The limit.
+        limit: usize,
     },
     /// The batch belongs to a transaction.
     #[error("transactions are not supported yet: produce without a transactional id")]
@@ -97,13 +134,44 @@ impl AppendReject {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Idempotent { .. }
-            | Self::Transactional
-            | Self::DeleteHorizon
-            | Self::OffsetsExhausted { .. } => ErrorCode::InvalidRecord,
+            Self::Transactional | Self::DeleteHorizon | Self::OffsetsExhausted { .. } => {
+                ErrorCode::InvalidRecord
+            }
+            Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequence,
+            Self::StaleProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            Self::TooManyProducers { .. } => ErrorCode::Overloaded,
             Self::TooOld { .. } | Self::TooNew { .. } => ErrorCode::InvalidTimestamp,
         }
     }
+
+    /// The end of the batch that the rejection rests on: it stands when that batch is durable.
+    #[must_use]
+    pub const fn rests_on(&self) -> Option<Offset> {
+        match self {
+            Self::OutOfOrderSequence { rests_on, .. } | Self::StaleProducerEpoch { rests_on, .. } => {
+                Some(*rests_on)
+            }
+            Self::TooManyProducers { .. }
+            | Self::Transactional
+            | Self::DeleteHorizon
+            | Self::TooOld { .. }
+            | Self::TooNew { .. }
+            | Self::OffsetsExhausted { .. } => None,
+        }
+    }
+}
+
+/// What becomes of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendDecision {
+    /// It gets these offsets.
+    Append {
+        /// The offset of its first record.
+        base_offset: Offset,
+    },
+    /// It is in the log already, or on its way there: nothing is appended, and its answer is that of the first
+    /// try.
+    Duplicate(RememberedBatch),
 }
 
 /// What a partition's owner knows while it assigns offsets.
@@ -111,13 +179,25 @@ impl AppendReject {
 pub struct PartitionState {
     next_offset: Offset,
     epoch: LeaderEpoch,
+    producers: ProducerStates,
 }
 
 impl PartitionState {
     /// The state of a partition whose log ends at `end`, owned in `epoch`.
     #[must_use]
-    pub const fn new(end: Offset, epoch: LeaderEpoch) -> Self {
-        Self { next_offset: end, epoch }
+    pub const fn new(end: Offset, epoch: LeaderEpoch, producers: ProducerStates) -> Self {
+        Self { next_offset: end, epoch, producers }
+    }
+
+    /// The idempotent producers it remembers.
+    #[must_use]
+    pub const fn producers(&self) -> &ProducerStates {
+        &self.producers
+    }
+
+    /// Forgets producers that were idle for too long.
+    pub fn expire_producers(&mut self, now: Timestamp) {
+        self.producers.expire(now);
     }
 
     /// The next offset to assign.
@@ -132,7 +212,7 @@ impl PartitionState {
         self.epoch
     }
 
-    /// The base offset a batch of this header gets at the time `now`. `oldest` is the oldest timestamp of
+    /// What becomes of a batch of this header at the time `now`. `oldest` is the oldest timestamp of
     /// its records where [`AppendRules::needs_oldest_timestamp`] asks for it.
     ///
     /// # Errors
@@ -143,12 +223,15 @@ impl PartitionState {
         oldest: Option<Timestamp>,
         rules: &AppendRules,
         now: Timestamp,
-    ) -> Result<Offset, AppendReject> {
+    ) -> Result<AppendDecision, AppendReject> {
         if header.is_transactional() {
             return Err(AppendReject::Transactional);
         }
-        if header.producer_id != ProducerId::NONE {
-            return Err(AppendReject::Idempotent { id: header.producer_id.0 });
+        // Before the rules of today: what is in the log was right when it came.
+        if header.producer_id != ProducerId::NONE
+            && let ProducerVerdict::Duplicate(first) = self.producers.decide(header, now)?
+        {
+            return Ok(AppendDecision::Duplicate(first));
         }
         if header.has_delete_horizon() {
             return Err(AppendReject::DeleteHorizon);
@@ -163,16 +246,24 @@ impl PartitionState {
                 record_count: header.record_count,
             });
         }
-        Ok(self.next_offset)
+        Ok(AppendDecision::Append { base_offset: self.next_offset })
     }
 
-    /// Takes an assigned batch into the state.
+    /// Takes a batch that was assigned at the time `now` into the state.
     ///
     /// # Panics
     /// When the batch does not start at the next offset.
-    pub fn apply(&mut self, header: &BatchHeader) {
+    pub fn apply(&mut self, header: &BatchHeader, now: Timestamp) {
         assert_eq!(header.base_offset, self.next_offset, "a batch was assigned out of order");
         self.next_offset = header.next_offset();
+        if header.producer_id != ProducerId::NONE {
+            self.producers.apply(header, now);
+        }
+    }
+
+    /// Takes note that the log will not lose what lies below `end`.
+    pub fn committed(&mut self, end: Offset) {
+        self.producers.committed(end);
     }
 
     /// Takes assignments back: the log ends at `end`.
@@ -182,6 +273,7 @@ impl PartitionState {
     pub fn reset(&mut self, end: Offset) {
         assert!(end <= self.next_offset, "reset to {end}, past the next offset {}", self.next_offset);
         self.next_offset = end;
+        self.producers.reset(end);
     }
 }
 

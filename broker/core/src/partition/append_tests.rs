@@ -2,7 +2,8 @@ use proptest::prelude::*;
 use tidelog_model::batch::BatchHeader;
 use tidelog_model::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
-use super::{AppendReject, AppendRules, PartitionState, TimestampType};
+use super::{AppendDecision, AppendReject, AppendRules, PartitionState, TimestampType};
+use crate::partition::ProducerStates;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -32,7 +33,11 @@ fn rules() -> AppendRules {
 }
 
 fn state_at(end: i64) -> PartitionState {
-    PartitionState::new(Offset::new(end).unwrap(), LeaderEpoch::new(1).unwrap())
+    PartitionState::new(Offset::new(end).unwrap(), LeaderEpoch::new(1).unwrap(), ProducerStates::default())
+}
+
+fn at(offset: i64) -> AppendDecision {
+    AppendDecision::Append { base_offset: Offset::new(offset).unwrap() }
 }
 
 #[test]
@@ -43,27 +48,25 @@ fn a_timestamp_outside_the_bounds_is_refused_with_the_limit() {
     let check = |header: &BatchHeader, oldest: Option<i64>| {
         state.decide_append(header, oldest.map(|ms| NOW.plus_millis(ms)), &strict, NOW).map_err(|e| e.code())
     };
-    assert_eq!(check(&newest(20), Some(-10)), Ok(Offset::ZERO));
+    assert_eq!(check(&newest(20), Some(-10)), Ok(at(0)));
     assert_eq!(check(&newest(21), None), Err(ErrorCode::InvalidTimestamp));
     assert_eq!(check(&newest(0), Some(-11)), Err(ErrorCode::InvalidTimestamp));
     let none = BatchHeader { max_timestamp: Timestamp::NONE, ..header(1) };
-    assert_eq!(state.decide_append(&none, Some(Timestamp::NONE), &strict, NOW), Ok(Offset::ZERO));
+    assert_eq!(state.decide_append(&none, Some(Timestamp::NONE), &strict, NOW), Ok(at(0)));
 }
 
 #[test]
 fn the_brokers_clock_makes_the_producers_timestamps_irrelevant() {
     let rules = AppendRules { timestamp_type: TimestampType::LogAppendTime, ..rules() };
     let far = BatchHeader { max_timestamp: Timestamp::from_millis(i64::MAX), ..header(1) };
-    assert_eq!(state_at(7).decide_append(&far, None, &rules, NOW), Ok(Offset::new(7).unwrap()));
+    assert_eq!(state_at(7).decide_append(&far, None, &rules, NOW), Ok(at(7)));
 }
 
 #[test]
 fn what_is_not_supported_is_refused_not_ignored() {
-    let idempotent = BatchHeader { producer_id: ProducerId(4), ..header(1) };
-    let odd = BatchHeader { producer_id: ProducerId(-7), ..header(1) };
     let transactional = BatchHeader { attributes: 0x10, ..header(1) };
     let horizon = BatchHeader { attributes: 0x40, ..header(1) };
-    for header in [idempotent, odd, transactional, horizon] {
+    for header in [transactional, horizon] {
         let refused = state_at(0).decide_append(&header, None, &rules(), NOW).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::InvalidRecord, "{refused}");
     }
@@ -91,9 +94,10 @@ proptest! {
                 state.reset(Offset::new(*ends.last().unwrap()).unwrap());
             }
             let header = header(records);
-            let base = state.decide_append(&header, None, &rules(), NOW).unwrap();
-            prop_assert_eq!(base.get(), *ends.last().unwrap());
-            state.apply(&BatchHeader { base_offset: base, ..header });
+            let base = *ends.last().unwrap();
+            prop_assert_eq!(state.decide_append(&header, None, &rules(), NOW), Ok(at(base)));
+            let base = Offset::new(base).unwrap();
+            state.apply(&BatchHeader { base_offset: base, ..header }, NOW);
             ends.push(base.get() + i64::from(records));
             prop_assert_eq!(state.next_offset().get(), *ends.last().unwrap());
         }

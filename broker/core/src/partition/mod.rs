@@ -1,5 +1,9 @@
 //! The rules of one partition.
 
 mod append;
+mod producer_states;
 
-pub use append::{AppendReject, AppendRules, PartitionState, TimestampType};
+pub use append::{AppendDecision, AppendReject, AppendRules, PartitionState, TimestampType};
+pub use producer_states::{
+    BATCHES_REMEMBERED, ProducerLimits, ProducerStates, ProducerVerdict, RememberedBatch,
+};

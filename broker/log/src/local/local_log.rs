@@ -12,6 +12,7 @@ use super::commit::CommitQueue;
 use super::compact_swap::Progress;
 use super::epochs::Epochs;
 use super::floor::{Floor, FloorTable};
+use super::producers;
 use super::read::{self, Want};
 use super::retain::{self, Dropped};
 use super::segment::Segment;
@@ -20,7 +21,7 @@ use crate::config::LogConfig;
 use crate::disk::{Disk, OpenMode};
 use crate::engine::{
     AppendFailure, AppendFailureKind, CommitListener, LogStats, Maintained, PartitionId, PartitionLog,
-    ReadOutcome, ReadSlice, ReadWait, VerifyReport,
+    ProducerEntry, ProducerSnapshot, ReadOutcome, ReadSlice, ReadWait, VerifyReport,
 };
 use crate::error::{ReadError, StorageError, failed};
 
@@ -419,6 +420,17 @@ impl PartitionLog for LocalLog {
 
     fn leader_epochs(&self) -> Vec<(LeaderEpoch, Offset)> {
         self.epochs.entries().to_vec()
+    }
+
+    fn save_producers(&self, at: Offset, entries: &[ProducerEntry]) -> Result<(), StorageError> {
+        if self.tail().removed {
+            return Ok(());
+        }
+        producers::save(self.disk.as_ref(), &self.dir, at, entries)
+    }
+
+    fn load_producers(&self) -> Result<Option<ProducerSnapshot>, StorageError> {
+        producers::load(self.disk.as_ref(), &self.dir, self.sound_end(&self.segments()))
     }
 
     fn stats(&self) -> LogStats {

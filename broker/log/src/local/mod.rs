@@ -7,7 +7,7 @@
 //!          └─ local_log ─┬─ read             reading
 //!                        └─ retain ─ compact ─ compact_map, compact_swap
 //!                                            maintenance
-//! segment ─ index ─ file    floor  epochs    files
+//! segment ─ index ─ file    floor  epochs  producers    files
 //! ```
 
 mod checkpoint;
@@ -23,6 +23,7 @@ mod index;
 mod journal;
 mod local_log;
 mod log_dir;
+mod producers;
 mod read;
 mod recover;
 mod replay;

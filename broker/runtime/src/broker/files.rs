@@ -11,6 +11,7 @@ use tidelog_model::PartitionIndex;
 use crate::logs;
 use crate::owner::Lane;
 use crate::partition::Partition;
+use crate::producers;
 use crate::shared::{PartitionKey, Shared};
 
 /// How often the progress of a long recovery is logged.
@@ -51,7 +52,15 @@ pub(super) fn open_partition(log_dir: &LogDir, shared: &Arc<Shared>, wanted: &Wa
     let log = match opened {
         Ok(opened) => {
             let report = &opened.recovery;
-            lane.recovered(report.log_start, report.log_end);
+            let (producers, unsaved) = match producers::recover(&lane, opened.log.as_ref(), report) {
+                Ok(recovered) => recovered,
+                Err(error) => {
+                    tracing::error!(partition = %key, %error, "the partition could not be recovered: it is off");
+                    let off = Err(error);
+                    return Partition::new((key, id), lane, Arc::clone(shared), Arc::clone(config), off);
+                }
+            };
+            lane.recovered(report.log_start, report.log_end, producers, unsaved);
             if report.truncated_bytes > 0 {
                 let (bytes, end) = (report.truncated_bytes, report.log_end);
                 tracing::warn!(partition = %key, bytes, %end, "cut off a torn tail that nobody was promised");

@@ -99,7 +99,17 @@ impl Broker {
             task.abort();
         }
         let log_dir = Arc::clone(&inner.log_dir);
-        let closed = tokio::task::spawn_blocking(move || log_dir.close()).await;
+        let topics = self.topics();
+        let closed = tokio::task::spawn_blocking(move || {
+            let closed = log_dir.close();
+            for partition in topics.iter().flat_map(|topic| topic.partitions()) {
+                if let Err(error) = partition.save_producers() {
+                    tracing::warn!(%error, "the next start reads the log for producers");
+                }
+            }
+            closed
+        });
+        let closed = closed.await;
         for topic in self.topics() {
             topic.partitions().iter().for_each(|partition| partition.stop(BrokerError::shutting_down()));
         }

@@ -88,6 +88,7 @@ fn recover(options: &BrokerOptions) -> Result<Recovered, OpenError> {
         options.disk_reserve_bytes,
         options.blocking_reads_max,
         options.read_bytes_max,
+        options.producer_limits,
     ));
     let catalog = Catalog::new(options.catalog_limits, options.topic_defaults.clone())?;
     let catalog_topic = internal_topic(&log_dir, &shared, CATALOG_TOPIC)?;

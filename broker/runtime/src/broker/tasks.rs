@@ -7,6 +7,9 @@ use tidelog_model::ErrorCode;
 
 use super::{Broker, Inner};
 
+/// The shortest time between two rounds of writing down producers.
+const SAVING_PAUSE: Duration = Duration::from_millis(100);
+
 impl Broker {
     /// Starts the tasks. They end with the broker, which they do not keep alive.
     pub(super) fn start_tasks(&self) {
@@ -15,7 +18,8 @@ impl Broker {
         let disk =
             tokio::spawn(watch_disk(Arc::downgrade(&self.inner), self.inner.options.disk_check_interval));
         let mut tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.extend([maintenance, disk]);
+        let saving = tokio::spawn(save_producers(Arc::downgrade(&self.inner)));
+        tasks.extend([maintenance, disk, saving]);
     }
 
     /// Looks at the free space; refuses or allows produce accordingly.
@@ -33,6 +37,24 @@ impl Broker {
             Some(true) => tracing::error!(free, reserve, "the disk is nearly full: produce is refused"),
             Some(false) => tracing::info!(free, reserve, "the disk has room again: produce is allowed"),
             None => {}
+        }
+    }
+
+    /// Writes down what partitions remember of producers where a start would read many headers otherwise.
+    async fn save_wanted_producers(&self) {
+        let topics = self.topics();
+        let due =
+            topics.iter().flat_map(|topic| topic.partitions()).filter(|partition| partition.wants_saving());
+        for partition in due {
+            let (saved, one) = (Arc::clone(partition), Arc::clone(partition));
+            match tokio::task::spawn_blocking(move || saved.save_producers()).await {
+                Ok(Ok(())) => {}
+                // What is in the log is not in danger: a start reads more of it.
+                Ok(Err(error)) => {
+                    tracing::warn!(topic = %one.topic(), partition = %one.index(), %error, "producers not written down");
+                }
+                Err(error) => tracing::warn!(%error, "writing down producers ended early"),
+            }
         }
     }
 
@@ -65,6 +87,18 @@ async fn maintain(broker: Weak<Inner>, every: Duration) {
         tokio::time::sleep(every).await;
         let Some(inner) = broker.upgrade() else { return };
         Broker { inner }.maintain_once().await;
+    }
+}
+
+async fn save_producers(broker: Weak<Inner>) {
+    loop {
+        // The state is held on its own, so that waiting does not keep the broker alive.
+        let Some(shared) = broker.upgrade().map(|inner| Arc::clone(&inner.shared)) else { return };
+        shared.saving_wanted().await;
+        let Some(inner) = broker.upgrade() else { return };
+        Broker { inner }.save_wanted_producers().await;
+        // However fast appends come, the device is not kept busy with this.
+        tokio::time::sleep(SAVING_PAUSE).await;
     }
 }
 
