@@ -28,6 +28,9 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// The first version with leader epochs.
+const EPOCHS_FROM: i16 = 4;
+
 /// An offset with what is known of its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
@@ -54,14 +57,14 @@ pub(crate) async fn handle(
             } else {
                 find(&found, asked, call.version).await
             };
-            partitions.push(row(asked.partition_index, outcome));
+            partitions.push(row(asked.partition_index, outcome, call.version));
         }
         topics.push(message!(ListOffsetsTopicResponse { name: topic.name, partitions }));
     }
     message!(ListOffsetsResponse { topics })
 }
 
-fn row(partition_index: i32, outcome: Result<Found, Failure>) -> ListOffsetsPartitionResponse {
+fn row(partition_index: i32, outcome: Result<Found, Failure>, version: i16) -> ListOffsetsPartitionResponse {
     let error_code = outcome.as_ref().err().map_or(KafkaError::NONE.code(), Failure::code);
     let Found { offset, timestamp, epoch } = outcome.unwrap_or(NOTHING);
     message!(ListOffsetsPartitionResponse {
@@ -69,7 +72,8 @@ fn row(partition_index: i32, outcome: Result<Found, Failure>) -> ListOffsetsPart
         error_code,
         timestamp,
         offset,
-        leader_epoch: epoch,
+        // What older versions have no field for may not be set.
+        leader_epoch: if version >= EPOCHS_FROM { epoch } else { NOTHING.epoch },
     })
 }
 
@@ -80,7 +84,7 @@ async fn find(
 ) -> Result<Found, Failure> {
     let topic = topic.as_ref().map_err(Clone::clone)?;
     let partition = find_partition(topic, asked.partition_index)?;
-    if version >= 4 {
+    if version >= EPOCHS_FROM {
         check_epoch(&partition, asked.current_leader_epoch)?;
     }
     match asked.timestamp {

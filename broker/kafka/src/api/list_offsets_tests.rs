@@ -17,6 +17,7 @@ async fn ask(bench: &Bench, version: i16, asked: &[(i32, i32, i64)]) -> Vec<(i16
     });
     let request = message!(ListOffsetsRequest { replica_id: -1, topics: vec![topic] });
     let answer = handle(bench.context(), call(version), request).await;
+    assert!(crate::wire::encode(&answer, version).is_ok(), "version {version}");
     let rows = answer.topics[0].partitions.iter();
     rows.map(|row| (row.error_code, row.offset, row.timestamp, row.leader_epoch)).collect()
 }
@@ -45,6 +46,7 @@ async fn every_special_timestamp_has_its_meaning_from_its_version_on() {
     ] {
         for version in 1..=11 {
             let expected = if version < from { unsupported } else { expected };
+            let expected = if version < 4 { (expected.0, expected.1, expected.2, -1) } else { expected };
             let found = ask(&bench, version, &[(0, -1, special)]).await;
             assert_eq!(found, [expected], "{special} in version {version}");
         }

@@ -12,6 +12,7 @@ async fn ask(bench: &Bench, index: i32, current: i32, epoch: i32) -> (i16, i32, 
     let topic = message!(OffsetForLeaderTopic { topic: "orders".into(), partitions: vec![partition] });
     let request = message!(OffsetForLeaderEpochRequest { topics: vec![topic] });
     let answer = handle(bench.context(), call(4), request).await;
+    assert!((2..=4).all(|version| crate::wire::encode(&answer, version).is_ok()));
     let row = &answer.topics[0].partitions[0];
     (row.error_code, row.leader_epoch, row.end_offset)
 }
