@@ -17,6 +17,8 @@ mod dispatch;
 mod error;
 mod failure;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod header;
 #[cfg(test)]
 #[path = "hostile_tests.rs"]
@@ -25,6 +27,7 @@ mod listener;
 mod names;
 mod reader;
 mod response;
+mod skipped;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -35,5 +38,6 @@ mod writer;
 
 pub use context::KafkaOptions;
 pub use listener::serve;
+pub use skipped::{SKIPPED, Skipped};
 pub use stats::KafkaStats;
-pub use versions::{APIS, Api, SKIPPED, Skipped};
+pub use versions::{APIS, Api};

@@ -13,7 +13,7 @@
 //!   of client and broker parted (KIP-595), v13+ names topics by their ids.
 
 mod answer;
-mod request;
+pub(crate) mod request;
 mod slot;
 mod work;
 

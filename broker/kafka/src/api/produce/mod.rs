@@ -12,7 +12,7 @@
 
 mod answer;
 mod check;
-mod request;
+pub(crate) mod request;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,5 @@
+//! See `tidelog_kafka::fuzzing`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidelog_kafka::fuzzing::fetch_request(data));
