@@ -3,6 +3,7 @@
 use std::fs;
 
 use tidelog_core::catalog::{ConfigKey, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS};
+use tidelog_kafka::{APIS, SKIPPED};
 use tidelog_model::ErrorCode;
 use tidelog_tests::binaries::root;
 
@@ -55,4 +56,20 @@ fn error_codes_are_documented_as_they_are() {
         table.push_str(&format!("| `{}` | {retry} | {written} |\n", code.name()));
     }
     check("docs/error-codes.md", "error-codes", &table);
+}
+
+#[test]
+fn kafka_apis_are_documented_as_they_are() {
+    let mut served = "| key | API | versions | |\n| ---: | --- | --- | --- |\n".to_owned();
+    for api in APIS {
+        let versions =
+            if api.min == api.max { api.min.to_string() } else { format!("{}-{}", api.min, api.max) };
+        served.push_str(&format!("| {} | {} | {versions} | {} |\n", api.key, api.name, api.note));
+    }
+    check("docs/compatibility.md", "kafka-apis", &served);
+    let mut skipped = "| key | API | why |\n| ---: | --- | --- |\n".to_owned();
+    for api in SKIPPED {
+        skipped.push_str(&format!("| {} | {} | {} |\n", api.key, api.name, api.why));
+    }
+    check("docs/compatibility.md", "kafka-apis-skipped", &skipped);
 }

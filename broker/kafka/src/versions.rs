@@ -1,4 +1,4 @@
-//! The table of APIs: which ones there are, in which versions, and which are left out and why.
+//! The table of APIs: which ones there are, and in which versions. `skipped.rs` has the others.
 //!
 //! `docs/compatibility.md` shows this table; dispatch and the answer to ApiVersions are made from it, so an
 //! API is told of exactly when it is served.
@@ -35,17 +35,6 @@ impl Api {
     pub const fn has_flexible_response_header(&self, version: i16) -> bool {
         self.is_flexible(version) && self.key != API_VERSIONS
     }
-}
-
-/// An API that is not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Skipped {
-    /// Its number in the protocol.
-    pub key: i16,
-    /// Its name in the protocol.
-    pub name: &'static str,
-    /// Why it is left out, and what clients do then.
-    pub why: &'static str,
 }
 
 pub(crate) const PRODUCE: i16 = 0;
@@ -133,9 +122,6 @@ pub const APIS: &[Api] = &[
     api(LIST_CONFIG_RESOURCES, "ListConfigResources", (0, 1), 0, "topics and the broker"),
     api(DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", (0, 0), 0, ""),
 ];
-
-/// Every API that is not served.
-pub const SKIPPED: &[Skipped] = &[];
 
 /// The API of this number.
 pub(crate) fn find(key: i16) -> Option<&'static Api> {

@@ -3,7 +3,6 @@ use super::*;
 #[test]
 fn the_table_is_sorted_and_names_no_api_twice() {
     assert!(APIS.windows(2).all(|pair| pair[0].key < pair[1].key));
-    assert!(SKIPPED.iter().all(|skipped| find(skipped.key).is_none()), "served and skipped");
 }
 
 #[test]
