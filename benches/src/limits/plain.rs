@@ -12,7 +12,7 @@ use futures::{StreamExt, stream};
 use tidelog_proto::v1::log_client::LogClient;
 use tidelog_proto::v1::log_server::{Log, LogServer};
 use tidelog_proto::v1::{
-    FetchOpen, FetchRecordsRequest, FetchRecordsResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
+    FetchOpen, FetchRecordsRequest, FetchRecordsResponse, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
     ListOffsetsResponse, PartitionBatch, ProduceRecordsRequest, ProduceRecordsResponse, ProduceRequest,
     ProduceResponse, ProduceResult, fetch_request,
 };
@@ -60,6 +60,13 @@ impl Log for Echo {
         _: Request<ProduceRecordsRequest>,
     ) -> Result<Response<ProduceRecordsResponse>, Status> {
         Err(Status::unimplemented("the plain server has no records"))
+    }
+
+    async fn init_producer_id(
+        &self,
+        _: Request<InitProducerIdRequest>,
+    ) -> Result<Response<InitProducerIdResponse>, Status> {
+        Err(Status::unimplemented("the plain server has no producers"))
     }
 
     /// Sends the block again and again, until as many bytes as the credit are out.

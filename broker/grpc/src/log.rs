@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures::Stream;
 use tidelog_proto::v1::log_server::Log;
 use tidelog_proto::v1::{
-    FetchRecordsRequest, FetchRecordsResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
-    ListOffsetsResponse, ProduceRecordsRequest, ProduceRecordsResponse, ProduceRequest, ProduceResponse,
+    FetchRecordsRequest, FetchRecordsResponse, FetchRequest, FetchResponse, InitProducerIdRequest,
+    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, ProduceRecordsRequest,
+    ProduceRecordsResponse, ProduceRequest, ProduceResponse,
 };
 use tidelog_runtime::BrokerError;
 use tonic::{Request, Response, Status, Streaming};
@@ -59,6 +60,17 @@ impl Log for LogService {
         request: Request<ProduceRecordsRequest>,
     ) -> Result<Response<ProduceRecordsResponse>, Status> {
         self.observe(Api::ProduceRecords, produce_records(&self.0, request.into_inner())).await
+    }
+
+    async fn init_producer_id(
+        &self,
+        _: Request<InitProducerIdRequest>,
+    ) -> Result<Response<InitProducerIdResponse>, Status> {
+        let given = async {
+            let (id, epoch) = self.0.broker.init_producer_id()?;
+            Ok(InitProducerIdResponse { producer_id: id.0, producer_epoch: epoch.0.into() })
+        };
+        self.observe(Api::InitProducerId, given).await
     }
 
     async fn fetch(

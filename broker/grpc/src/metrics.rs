@@ -44,6 +44,7 @@ apis!(
     Produce,
     ProduceBatches,
     ProduceRecords,
+    InitProducerId,
     Fetch,
     FetchRecords,
     ListOffsets,

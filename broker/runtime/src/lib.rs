@@ -19,6 +19,7 @@ mod open_error;
 mod options;
 mod owner;
 mod partition;
+mod producer_ids;
 mod producers;
 mod shared;
 mod topic;

@@ -1,6 +1,6 @@
 //! Idempotent producers through the `Broker` API: a batch that is sent again is stored once, also when the
 //! broker died in between, and answers do not outrun the batches that they rest on.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -148,4 +148,26 @@ async fn a_newer_epoch_ends_the_older_one() {
     assert_eq!(stored(&partition, 7, 1, 2).await, Err(ErrorCode::OutOfOrderSequence));
     assert_eq!(stored(&partition, 7, 1, 0).await, Ok((2, false)));
     assert_eq!(stored(&partition, 7, 0, 2).await, Err(ErrorCode::InvalidProducerEpoch));
+}
+
+#[tokio::test]
+async fn a_producer_id_is_given_out_once_in_the_life_of_a_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    for round in 0..4 {
+        let broker = Broker::open(options(dir.path())).await.unwrap();
+        for _ in 0..3 {
+            let (id, epoch) = broker.init_producer_id().unwrap();
+            assert!(id.0 >= 0 && epoch == ProducerEpoch(0));
+            all.push(id.0);
+        }
+        if round == 1 {
+            broker.shutdown().await.unwrap();
+            assert_eq!(broker.init_producer_id().unwrap_err().code, ErrorCode::ShuttingDown);
+        }
+    }
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), count);
 }

@@ -18,8 +18,13 @@ use crate::error::{detail, failure};
 use crate::names::{partition_index, writable_topic};
 
 /// The result of a batch that is not in the log.
-pub(super) const NOTHING: ProduceResult =
-    ProduceResult { base_offset: -1, log_append_time_ms: -1, log_start_offset: -1, error: None };
+pub(super) const NOTHING: ProduceResult = ProduceResult {
+    base_offset: -1,
+    log_append_time_ms: -1,
+    log_start_offset: -1,
+    error: None,
+    duplicate: false,
+};
 
 /// A partition as one appender sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +87,7 @@ impl Appender {
                         log_append_time_ms: appended.log_append_time.map_or(-1, Timestamp::millis),
                         log_start_offset: appended.log_start.get(),
                         error: None,
+                        duplicate: appended.duplicate,
                     };
                     pending.push_wait(result, lane, appended.ack);
                 }

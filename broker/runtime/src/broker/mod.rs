@@ -15,7 +15,7 @@ use dashmap::DashMap;
 use tidelog_core::catalog::Catalog;
 use tidelog_core::group::GroupOffsets;
 use tidelog_log::LogDir;
-use tidelog_model::{ErrorCode, PartitionIndex, TopicId, TopicName};
+use tidelog_model::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName};
 use tokio::task::JoinHandle;
 
 pub use groups::{CommittedOffset, GroupSummary, OffsetCommit};
@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::open_error::OpenError;
 use crate::options::BrokerOptions;
 use crate::partition::Partition;
+use crate::producer_ids::ProducerIds;
 use crate::shared::{Problem, Shared};
 use crate::topic::Topic;
 
@@ -53,6 +54,7 @@ struct Inner {
     shared: Arc<Shared>,
     log_dir: Arc<LogDir>,
     admission: Admission,
+    producer_ids: ProducerIds,
     topics: DashMap<TopicName, Arc<Topic>>,
     names: DashMap<TopicId, TopicName>,
     catalog: Coordinator<Catalog>,
@@ -121,6 +123,21 @@ impl Broker {
         })?;
         tracing::info!(data_dir = %inner.options.data_dir.display(), "shut down cleanly");
         Ok(())
+    }
+
+    /// A producer id that nobody had before, and its first epoch. Kafka's `InitProducerId` without a
+    /// transactional id: whatever id and epoch the producer had, it gets a new id.
+    ///
+    /// # Errors
+    /// `SHUTTING_DOWN`; `INTERNAL` after four thousand million ids in one run.
+    pub fn init_producer_id(&self) -> Result<(ProducerId, ProducerEpoch), BrokerError> {
+        if self.inner.shared.is_closing() {
+            return Err(BrokerError::shutting_down());
+        }
+        let id = self.inner.producer_ids.next();
+        let id =
+            id.ok_or_else(|| BrokerError::internal("this run has no producer ids left: restart the broker"))?;
+        Ok((id, ProducerEpoch(0)))
     }
 
     /// Whether the broker can do its work.

@@ -27,6 +27,7 @@ use crate::coordinator::{Coordinator, Replayed, replay};
 use crate::open_error::OpenError;
 use crate::options::BrokerOptions;
 use crate::partition::Partition;
+use crate::producer_ids::ProducerIds;
 use crate::shared::Shared;
 use crate::topic::Topic;
 
@@ -61,6 +62,7 @@ pub(super) async fn open(options: BrokerOptions) -> Result<Broker, OpenError> {
         admission: Admission::new(options.in_flight_bytes_max, options.admission_wait_max),
         catalog: Coordinator::start(catalog.0, catalog.1, Arc::clone(clock)),
         groups: Coordinator::start(groups.0, groups.1, Arc::clone(clock)),
+        producer_ids: ProducerIds::new(log_dir.leader_epoch()),
         shared,
         log_dir,
         topics: by_name,

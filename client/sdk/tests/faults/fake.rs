@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub(crate) overdrawn: i64,
     pub(crate) committed: BTreeMap<(String, i32), i64>,
     pub(crate) commits: usize,
+    /// How many producer ids were given out; the last of them.
+    pub(crate) producers_given: i64,
 }
 
 impl State {
@@ -70,6 +72,23 @@ impl State {
         let stored = RecordBatch::from_log(assigned.to_bytes()).unwrap();
         self.logs.entry(partition).or_default().push(stored);
         base
+    }
+
+    /// The place of a batch that an idempotent producer has sent before, or whether it comes too early.
+    pub(crate) fn known(&self, partition: i32, batch: &RecordBatch) -> Result<Option<i64>, ErrorCode> {
+        let header = batch.header();
+        let log = self.logs.get(&partition).into_iter().flatten().map(RecordBatch::header);
+        let mut expected = None;
+        for stored in log.filter(|stored| stored.producer_id == header.producer_id) {
+            if stored.base_sequence == header.base_sequence {
+                return Ok(Some(stored.base_offset.get()));
+            }
+            expected = Some(stored.base_sequence.0 + stored.record_count);
+        }
+        match expected {
+            Some(expected) if header.base_sequence.0 != expected => Err(ErrorCode::OutOfOrderSequence),
+            _ => Ok(None),
+        }
     }
 
     /// The values stored in a partition, in order.

@@ -13,7 +13,7 @@ use super::error::BatchError;
 use super::header::{BATCH_OVERHEAD, BatchHeader};
 use super::walk::{walk, walk_unfolding};
 use super::{Compression, LENGTH_PREFIX};
-use crate::ids::{Offset, ProducerId, Timestamp};
+use crate::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use crate::limits;
 use crate::record::Records;
 
@@ -153,6 +153,14 @@ impl RecordBatch {
     #[must_use]
     pub fn with_log_append_time(self, now: Timestamp) -> Self {
         let header = BatchHeader { max_timestamp: now, ..self.header.with_log_append_time(true) };
+        self.with_header(header)
+    }
+
+    /// The batch as one of this producer, under this number; re-checksums it, in a copy where the bytes are
+    /// shared.
+    #[must_use]
+    pub fn with_producer(self, id: ProducerId, epoch: ProducerEpoch, base_sequence: Sequence) -> Self {
+        let header = BatchHeader { producer_id: id, producer_epoch: epoch, base_sequence, ..self.header };
         self.with_header(header)
     }
 

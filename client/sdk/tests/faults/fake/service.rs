@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt as _, stream};
 use tidelog_model::batch::{BatchRules, RecordBatch};
-use tidelog_model::{ErrorCode, limits};
+use tidelog_model::{ErrorCode, ProducerId, limits};
 use tidelog_proto::v1::groups_server::{Groups, GroupsServer};
 use tidelog_proto::v1::log_server::{Log, LogServer};
 use tidelog_proto::v1::topics_server::{Topics, TopicsServer};
@@ -49,8 +49,19 @@ impl Service {
                 failed(ErrorCode::OutOfOrder)
             } else {
                 let valid = RecordBatch::validate(batch.record_batch.clone(), &rules).unwrap();
-                let base_offset = state.append(batch.partition, valid);
-                v1::ProduceResult { base_offset, log_append_time_ms: -1, ..Default::default() }
+                let numbered = valid.header().producer_id != ProducerId::NONE;
+                let known = if numbered { state.known(batch.partition, &valid) } else { Ok(None) };
+                match known {
+                    Ok(Some(base_offset)) => v1::ProduceResult { base_offset, duplicate: true, ..PLACED },
+                    Ok(None) => {
+                        let base_offset = state.append(batch.partition, valid);
+                        v1::ProduceResult { base_offset, ..PLACED }
+                    }
+                    Err(code) => {
+                        refused.insert(batch.partition);
+                        failed(code)
+                    }
+                }
             };
             results.push(result);
         }
@@ -92,6 +103,14 @@ struct Lane {
     refused: BTreeSet<i32>,
     silent: bool,
 }
+
+const PLACED: v1::ProduceResult = v1::ProduceResult {
+    base_offset: -1,
+    log_append_time_ms: -1,
+    log_start_offset: 0,
+    error: None,
+    duplicate: false,
+};
 
 fn failed(code: ErrorCode) -> v1::ProduceResult {
     let error = Some(v1::ErrorDetail::new(code, format!("refused: {code}")));
@@ -294,6 +313,18 @@ impl Log for Service {
         _: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
         Err(Status::unimplemented("not used by the client"))
+    }
+
+    async fn init_producer_id(
+        &self,
+        _: Request<v1::InitProducerIdRequest>,
+    ) -> Result<Response<v1::InitProducerIdResponse>, Status> {
+        let mut state = self.state.lock().unwrap();
+        state.producers_given += 1;
+        Ok(Response::new(v1::InitProducerIdResponse {
+            producer_id: state.producers_given,
+            producer_epoch: 0,
+        }))
     }
 
     async fn produce_records(
