@@ -6,10 +6,12 @@
 //!
 //! Requests are begun while earlier answers are waited for, so a producer with several requests in flight
 //! shares flushes with itself. Only appending is begun early; everything else starts when all earlier answers
-//! have left, which is the order Kafka keeps.
+//! are known, which is the order Kafka keeps.
 
 use std::sync::Arc;
 
+use bytes::Buf;
+use futures::FutureExt;
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,6 +21,10 @@ use tokio::sync::mpsc;
 use crate::context::Context;
 use crate::dispatch::{self, Begun, Outcome, Refused};
 use crate::frame::{self, FrameError};
+use crate::response::Response;
+
+/// Answers are gathered for one write up to about this size, in bytes.
+const GATHER_BYTES: usize = 64 * 1024;
 
 /// Why a connection ended before its client closed it.
 #[derive(Debug, Error)]
@@ -97,13 +103,47 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     mut writer: W,
     mut answers: mpsc::Receiver<Begun>,
 ) -> Result<(), Ended> {
-    while let Some(Begun { correlation_id, flexible_header, pending }) = answers.recv().await {
-        let answer = match pending.await? {
-            Outcome::Answer(answer) => answer,
-            Outcome::None => continue,
+    let mut next = None;
+    loop {
+        let begun = match next.take() {
+            Some(begun) => begun,
+            None => match answers.recv().await {
+                Some(begun) => begun,
+                None => return writer.shutdown().await.map_err(Ended::Write),
+            },
         };
-        let mut frame = answer.into_frame(correlation_id, flexible_header).ok_or(Ended::AnswerTooLarge)?;
-        writer.write_all_buf(&mut frame).await.map_err(Ended::Write)?;
+        let (mut out, mut refused) = (Response::default(), None);
+        let Begun { correlation_id, flexible_header, pending } = begun;
+        add(&mut out, pending.await?, correlation_id, flexible_header)?;
+        // One flush of the device answers many requests: what is ready leaves in one system call.
+        while out.remaining() < GATHER_BYTES
+            && let Ok(mut begun) = answers.try_recv()
+        {
+            match (&mut begun.pending).now_or_never() {
+                Some(Ok(outcome)) => {
+                    add(&mut out, outcome, begun.correlation_id, begun.flexible_header)?;
+                }
+                // The answers before it leave all the same.
+                Some(Err(error)) => {
+                    refused = Some(error);
+                    break;
+                }
+                None => {
+                    next = Some(begun);
+                    break;
+                }
+            }
+        }
+        writer.write_all_buf(&mut out).await.map_err(Ended::Write)?;
+        if let Some(refused) = refused {
+            return Err(refused.into());
+        }
     }
-    writer.shutdown().await.map_err(Ended::Write)
+}
+
+fn add(out: &mut Response, outcome: Outcome, correlation_id: i32, flexible: bool) -> Result<(), Ended> {
+    if let Outcome::Answer(answer) = outcome {
+        out.append(answer.into_frame(correlation_id, flexible).ok_or(Ended::AnswerTooLarge)?);
+    }
+    Ok(())
 }

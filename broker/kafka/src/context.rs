@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_runtime::Broker;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::stats::KafkaStats;
@@ -27,6 +28,9 @@ pub struct KafkaOptions {
     pub idle_max: Duration,
     /// The most bytes of records in one fetch response (Kafka's `fetch.max.bytes`).
     pub fetch_bytes_max: usize,
+    /// Bytes of records that are on their way to clients, of all connections together. When they are used up, a
+    /// fetch gets one batch at a time.
+    pub fetch_memory_max: usize,
     /// The longest a fetch waits for records.
     pub fetch_wait_max: Duration,
     /// Whether a topic that is asked for with more than one replica is made with the one there is; else it is
@@ -46,6 +50,7 @@ impl Default for KafkaOptions {
             requests_in_flight_max: 64,
             idle_max: Duration::from_secs(600),
             fetch_bytes_max: 55 * 1024 * 1024,
+            fetch_memory_max: 512 * 1024 * 1024,
             fetch_wait_max: Duration::from_secs(300),
             clamp_replication_factor: true,
             told_configs: Vec::new(),
@@ -59,8 +64,22 @@ pub(crate) struct Shared {
     pub(crate) broker: Broker,
     pub(crate) options: KafkaOptions,
     pub(crate) stats: Arc<KafkaStats>,
+    /// The room for records on their way to clients.
+    pub(crate) fetch_room: Arc<Semaphore>,
     /// Cancelled when the broker is about to stop: waiting fetches end, nothing more is read.
     pub(crate) drain: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        broker: Broker,
+        options: KafkaOptions,
+        stats: Arc<KafkaStats>,
+        drain: CancellationToken,
+    ) -> Self {
+        let fetch_room = Arc::new(Semaphore::new(options.fetch_memory_max.min(Semaphore::MAX_PERMITS)));
+        Self { broker, options, stats, fetch_room, drain }
+    }
 }
 
 /// One connection.

@@ -29,7 +29,7 @@ pub async fn serve(
     cut: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
-    let shared = Arc::new(Shared { broker, options, stats, drain: drain.clone() });
+    let shared = Arc::new(Shared::new(broker, options, stats, drain.clone()));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

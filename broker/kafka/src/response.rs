@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The most slices one system call is given.
 const SLICES_MAX: usize = 64;
@@ -13,6 +14,8 @@ const SLICES_MAX: usize = 64;
 pub(crate) struct Response {
     pieces: VecDeque<Bytes>,
     len: usize,
+    /// The room that the pieces take, given back when they were sent.
+    held: Vec<OwnedSemaphorePermit>,
 }
 
 impl Response {
@@ -29,6 +32,18 @@ impl Response {
             self.len += piece.len();
             self.pieces.push_back(piece);
         }
+    }
+
+    /// Keeps the permit for the room that the pieces take.
+    pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        self.held.push(permit);
+    }
+
+    /// Adds all pieces of another one at the end.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.len += other.len;
+        self.pieces.append(&mut other.pieces);
+        self.held.append(&mut other.held);
     }
 
     /// The frame of the response: size, header and body; `None` when it is larger than a frame can be.

@@ -25,6 +25,15 @@ fn a_frame_is_size_correlation_id_tags_and_the_pieces() {
 }
 
 #[test]
+fn responses_are_put_behind_each_other() {
+    let mut response = Response::new(Bytes::from_static(b"ab"));
+    response.append(Response::new(Bytes::from_static(b"cd")));
+    response.append(Response::default());
+    assert_eq!(response.remaining(), 4);
+    assert_eq!(drain(response, 3), b"abcd");
+}
+
+#[test]
 fn advancing_over_pieces_lands_inside_the_right_one() {
     let mut response = Response::new(Bytes::from_static(b"ab"));
     response.push(Bytes::from_static(b"cde"));

@@ -31,7 +31,7 @@ impl Bench {
         change(&mut broker);
         let broker = Broker::open(broker).await.unwrap();
         let (stats, drain) = (Arc::new(KafkaStats::default()), CancellationToken::new());
-        let shared = Arc::new(Shared { broker, options, stats, drain });
+        let shared = Arc::new(Shared::new(broker, options, stats, drain));
         let peer = "127.0.0.1:50000".parse().unwrap();
         let local = "127.0.0.1:9092".parse().unwrap();
         Self { context: Arc::new(Context { shared, peer, local }), _dir: dir }

@@ -157,6 +157,33 @@ async fn the_brokers_own_limits_bound_a_fetch() {
 }
 
 #[tokio::test]
+async fn without_memory_a_fetch_still_gets_one_batch_at_a_time() {
+    let options = KafkaOptions { fetch_memory_max: 100, ..KafkaOptions::default() };
+    let server = Server::with(options).await;
+    server.create("orders", &[]).await;
+    let mut client = server.connect().await;
+    for value in ["aaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbb"] {
+        client.produce(-1, &[(0, batch(&[value])), (1, batch(&[value]))]).await;
+    }
+    let found = client.fetch(&fetch(&[(0, 0), (1, 0)])).await;
+    assert_eq!((records(&found[0]).len(), records(&found[1]).len()), (1, 0));
+}
+
+#[tokio::test]
+async fn memory_is_given_back_when_an_answer_was_sent() {
+    let options = KafkaOptions { fetch_memory_max: 1 << 20, ..KafkaOptions::default() };
+    let server = Server::with(options).await;
+    server.create("orders", &[]).await;
+    let mut client = server.connect().await;
+    let large = batch(&[&"x".repeat(100_000)]);
+    client.produce(-1, &[(0, large.clone()), (1, large)]).await;
+    for _ in 0..30 {
+        let found = client.fetch(&fetch(&[(0, 0), (1, 0)])).await;
+        assert_eq!((records(&found[0]).len(), records(&found[1]).len()), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn a_waiting_fetch_hears_that_its_topic_was_deleted() {
     let server = filled().await;
     let mut client = server.connect().await;

@@ -53,12 +53,18 @@ pub(crate) async fn handle(context: Arc<Context>, call: Call, body: Bytes) -> Re
         slots.extend(topic.partitions.iter().map(|asked| Slot::new(&found, *asked)));
         topics.push((topic.topic, topic.partitions.len()));
     }
-    let mut slots = Work::new(slots, bounds).run(&context.shared.drain).await.into_iter();
+    let work = Work::new(slots, bounds, Arc::clone(&context.shared.fetch_room));
+    let (slots, held) = work.run(&context.shared.drain).await;
+    let mut slots = slots.into_iter();
     let topics = topics.into_iter().map(|(topic, count)| {
         let partitions = slots.by_ref().take(count).map(Slot::into_answer).collect();
         TopicAnswer { topic, partitions }
     });
-    Ok(answer::write(KafkaError::NONE, topics.collect(), form))
+    let mut response = answer::write(KafkaError::NONE, topics.collect(), form);
+    if let Some(held) = held {
+        response.hold(held);
+    }
+    Ok(response)
 }
 
 fn bounds(request: &FetchRequest, options: &KafkaOptions) -> Bounds {

@@ -73,6 +73,14 @@ impl Slot {
         }
     }
 
+    /// How many more bytes the client takes of it.
+    pub(super) const fn wanted(&self) -> usize {
+        match &self.state {
+            State::Reading(reading) => reading.bytes_max.saturating_sub(reading.size),
+            State::Failed(_) | State::Diverging(..) => 0,
+        }
+    }
+
     /// Reads about `room` bytes; a first batch of any size where `oversized` is allowed.
     pub(super) async fn read(&mut self, room: usize, oversized: bool) -> Read {
         let State::Reading(reading) = &mut self.state else { return Read::Failed };
