@@ -1,6 +1,6 @@
 //! CreateTopics (19): topics with their partitions and configs; durable when answered.
 //!
-//! * -1 partitions and -1 replicas are the broker's defaults; so does nothing need to know them.
+//! * -1 partitions and -1 replicas are the broker's defaults.
 //! * There is one broker, so there is one replica. More are refused, or made one where the listener clamps
 //!   them, which the answer tells (v5+).
 //! * A topic that is named twice in one request is answered once, with INVALID_REQUEST.
@@ -22,6 +22,9 @@ use crate::failure::Failure;
 use crate::names::{repeated, topic_name};
 use crate::wire::{StrBytes, message, wire_id};
 
+/// The most topics of one request: what is answered is much longer than what is asked.
+const TOPICS_MAX: usize = 10_000;
+
 /// "The broker's default" in a number of partitions or replicas.
 const DEFAULT: i32 = -1;
 
@@ -42,6 +45,11 @@ pub(crate) async fn handle(
             continue;
         }
         let name = topic.name.clone();
+        if topics.len() >= TOPICS_MAX {
+            let text = format!("more than {TOPICS_MAX} topics in one request");
+            topics.push(refused(name, &Failure::new(KafkaError::INVALID_REQUEST, text)));
+            continue;
+        }
         topics.push(match create(&context, topic, request.validate_only).await {
             Ok((info, partitions)) => created(name, &info, partitions),
             Err(failure) => refused(name, &failure),

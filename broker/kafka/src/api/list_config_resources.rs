@@ -12,8 +12,14 @@ use crate::context::{Call, Context, NODE_ID};
 use crate::error::KafkaError;
 use crate::wire::message;
 
-/// The types there are in Kafka: topics, brokers, loggers of brokers, client metrics, groups.
-const TYPES: [i8; 5] = [ResourceType::TOPIC, ResourceType::BROKER, 8, 16, 32];
+/// The types there are in Kafka.
+const TYPES: [i8; 5] = [
+    ResourceType::TOPIC,
+    ResourceType::BROKER,
+    ResourceType::BROKER_LOGGER,
+    ResourceType::CLIENT_METRICS,
+    ResourceType::GROUP,
+];
 
 pub(crate) async fn handle(
     context: Arc<Context>,

@@ -4,6 +4,7 @@
 //! * v4+: the client says whether a topic it names may be created; before, it may.
 //! * v10+ has topic ids, v12+ can ask by id; v13 has a top-level error code.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_wire::metadata_request::MetadataRequestTopic;
@@ -39,8 +40,14 @@ pub(crate) async fn handle(context: Arc<Context>, call: Call, request: MetadataR
     let topics = match named {
         None => context.broker().topics().iter().map(|topic| describe(topic, operations)).collect(),
         Some(named) => {
-            let mut topics = Vec::with_capacity(named.len());
+            // A topic that is named again and again must not be described as often.
+            let mut seen = BTreeSet::new();
+            let mut topics = Vec::new();
             for wanted in named {
+                let id = if wanted.name.is_some() { WireUuid::ZERO } else { wanted.topic_id };
+                if !seen.insert((wanted.name.clone(), id.to_bytes())) {
+                    continue;
+                }
                 topics.push(one(&context, wanted, may_create, operations).await);
             }
             topics
@@ -109,3 +116,7 @@ fn describe(topic: &Topic, operations: i32) -> MetadataResponseTopic {
         topic_authorized_operations: operations,
     })
 }
+
+#[cfg(test)]
+#[path = "metadata_tests.rs"]
+mod tests;

@@ -136,7 +136,11 @@ fn identity(context: &Context) -> Vec<Told> {
     let id = NODE_ID.to_string();
     let advertised = format!("PLAINTEXT://{host}:{port}");
     let listeners = format!("PLAINTEXT://{}", context.local);
-    let fixed = |name, kind, value: &str, text| told(name, kind, text, Some(value), value);
+    let fixed = |name, kind, value: &str, text| {
+        let told = told(name, kind, text, Some(value), "");
+        // There is no other place they could come from.
+        Told { synonyms: told.synonyms.into_iter().take(1).collect(), ..told }
+    };
     vec![
         fixed("advertised.listeners", STRING, &advertised, "kafka.advertised_addr: where clients connect."),
         fixed("broker.id", INT, &id, "The only broker there is."),

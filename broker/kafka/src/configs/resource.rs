@@ -25,6 +25,9 @@ pub(crate) enum ResourceType {
 impl ResourceType {
     pub(crate) const TOPIC: i8 = 2;
     pub(crate) const BROKER: i8 = 4;
+    pub(crate) const BROKER_LOGGER: i8 = 8;
+    pub(crate) const CLIENT_METRICS: i8 = 16;
+    pub(crate) const GROUP: i8 = 32;
 
     pub(crate) const fn of(code: i8) -> Self {
         match code {
@@ -40,8 +43,8 @@ impl ResourceType {
             8 => {
                 "log levels cannot be seen or changed by clients: log.level is in the broker's configuration"
             }
-            16 => "there are no client metrics: clients need not push any",
-            32 => "groups have no configs of their own",
+            Self::CLIENT_METRICS => "there are no client metrics: clients need not push any",
+            Self::GROUP => "groups have no configs of their own",
             _ => "there is no such type of resource",
         };
         Failure::new(KafkaError::INVALID_REQUEST, text)
@@ -63,6 +66,8 @@ pub(crate) fn described(context: &Context, kind: ResourceType, name: &str) -> Re
             check_broker(name)?;
             Ok(broker::described(context))
         }
+        // Client metrics and groups: neither has configs of its own.
+        ResourceType::Other(ResourceType::CLIENT_METRICS | ResourceType::GROUP) => Ok(Vec::new()),
         ResourceType::Other(code) => Err(ResourceType::unsupported(code)),
     }
 }
