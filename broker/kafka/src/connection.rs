@@ -15,12 +15,11 @@ use futures::FutureExt;
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 
 use crate::context::Context;
 use crate::dispatch::{self, Begun, Outcome, Refused};
-use crate::frame::{self, FrameError};
+use crate::frame::{FrameError, FrameReader};
 use crate::response::Response;
 
 /// Answers are gathered for one write up to about this size, in bytes.
@@ -59,7 +58,7 @@ pub(crate) async fn serve(stream: TcpStream, context: Arc<Context>) {
     let ended = tokio::select! {
         // Ends with the queue, or when the peer is gone.
         ended = write_answers(writer, answers) => ended,
-        ended = read_requests(reader, &context, queue) => ended,
+        ended = read_requests(FrameReader::new(reader), &context, queue) => ended,
     };
     match ended {
         Ok(()) => tracing::debug!(%peer, "Kafka connection closed"),
@@ -74,7 +73,7 @@ pub(crate) async fn serve(stream: TcpStream, context: Arc<Context>) {
 /// Reads requests until the client has sent its last; then waits, because the answers are the writer's to
 /// finish, unless something is wrong.
 async fn read_requests(
-    mut reader: OwnedReadHalf,
+    mut reader: FrameReader,
     context: &Arc<Context>,
     queue: mpsc::Sender<Begun>,
 ) -> Result<(), Ended> {
@@ -84,7 +83,7 @@ async fn read_requests(
         let frame = tokio::select! {
             biased;
             () = context.shared.drain.cancelled() => break,
-            frame = frame::read(&mut reader, context.broker(), bytes_max, idle_max) => frame?,
+            frame = reader.next(context.broker(), bytes_max, idle_max) => frame?,
         };
         // A client that closed its side does not wait for answers.
         let Some(frame) = frame else { return Ok(()) };
