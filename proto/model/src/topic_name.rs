@@ -7,6 +7,11 @@ use thiserror::Error;
 
 use crate::limits;
 
+/// What the names of the broker's own topics start with.
+const INTERNAL_PREFIX: &str = "__tidelog";
+/// The internal topics of Kafka: clients take them for internal by their names.
+const KAFKAS_INTERNAL: [&str; 3] = ["__consumer_offsets", "__share_group_state", "__transaction_state"];
+
 /// A topic's name: 1 to 249 characters of `a-z A-Z 0-9 . _ -`, not `.` or `..` (Kafka's rule, which keeps
 /// a name usable as a file name). Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,10 +78,11 @@ impl TopicName {
         &self.0
     }
 
-    /// Whether the topic belongs to the broker: clients may read it, never write it.
+    /// Whether the topic belongs to the broker: clients may read it, never write it. Other names that start
+    /// with two underscores are anybody's: tools for Kafka have topics like `__debezium-heartbeat`.
     #[must_use]
     pub fn is_internal(&self) -> bool {
-        self.0.starts_with("__")
+        self.0.starts_with(INTERNAL_PREFIX) || KAFKAS_INTERNAL.contains(&&*self.0)
     }
 }
 

@@ -56,7 +56,10 @@ fn names_that_clash_are_refused() {
     run(&mut catalog, &mut log, create("a.b", 1, 1)).unwrap();
     assert_eq!(code(run(&mut catalog, &mut log, create("a.b", 2, 1))), ErrorCode::TopicAlreadyExists);
     assert_eq!(code(run(&mut catalog, &mut log, create("a_b", 2, 1))), ErrorCode::InvalidName);
-    assert_eq!(code(run(&mut catalog, &mut log, create("__a", 2, 1))), ErrorCode::InternalTopic);
+    for reserved in ["__tidelog_a", "__consumer_offsets"] {
+        assert_eq!(code(run(&mut catalog, &mut log, create(reserved, 2, 1))), ErrorCode::InternalTopic);
+    }
+    assert!(run(&mut catalog, &mut log, create("__debezium-heartbeat", 3, 1)).is_ok());
     run(&mut catalog, &mut log, CatalogCommand::DeleteTopic { name: name("a.b") }).unwrap();
     run(&mut catalog, &mut log, create("a_b", 2, 1)).unwrap();
 }

@@ -28,8 +28,8 @@ pub enum CatalogError {
         /// The name.
         name: TopicName,
     },
-    /// Names that start with two underscores belong to the broker.
-    #[error("topic {name} belongs to the broker: names that start with __ are reserved")]
+    /// Names that start with `__tidelog`, and Kafka's internal ones, belong to the broker.
+    #[error("topic name {name} is reserved for the broker: choose another one")]
     Internal {
         /// The name.
         name: TopicName,

@@ -51,6 +51,6 @@ async fn a_named_topic_is_created_where_broker_and_client_allow_it() {
     let wanted = || Some(vec![named("a")]);
     assert_eq!(ask(&bench, 4, wanted(), false).await, [(Some("a".to_owned()), 3, 0)]);
     assert_eq!(ask(&bench, 4, wanted(), true).await, [(Some("a".to_owned()), 0, 1)]);
-    let internal = Some(vec![named("__b")]);
-    assert_eq!(ask(&bench, 4, internal, true).await, [(Some("__b".to_owned()), 3, 0)]);
+    let internal = Some(vec![named("__consumer_offsets")]);
+    assert_eq!(ask(&bench, 4, internal, true).await, [(Some("__consumer_offsets".to_owned()), 3, 0)]);
 }
