@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidelog_model::limits::OFFSET_METADATA_BYTES_MAX;
-use tidelog_model::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use tidelog_model::{ErrorCode, GroupId, LeaderEpoch, Offset};
 use tidelog_proto::v1;
 use tidelog_proto::v1::groups_server::Groups;
 use tidelog_proto::v1::{
     CommitOffsetsRequest, CommitOffsetsResponse, CommitResult, DeleteGroupRequest, DeleteGroupResponse,
     FetchOffsetsRequest, FetchOffsetsResponse, GroupSummary, ListGroupsRequest, ListGroupsResponse,
 };
-use tidelog_runtime::{BrokerError, OffsetCommit};
+use tidelog_runtime::group::{GroupMember, ListGroups, ListedGroup};
+use tidelog_runtime::{BrokerError, CommitOffsets, FetchOffsets, OffsetCommit, TopicRef};
 use tonic::{Request, Response, Status};
 
 use crate::error::{detail, invalid, over_limit, status};
@@ -38,8 +39,11 @@ impl GroupsService {
         let parsed: Vec<Result<OffsetCommit, BrokerError>> =
             request.offsets.into_iter().map(offset_commit).collect();
         let good: Vec<OffsetCommit> = parsed.iter().flatten().cloned().collect();
-        let committed =
-            if good.is_empty() { Vec::new() } else { self.0.broker.commit_offsets(&group, good).await? };
+        let committed = if good.is_empty() {
+            Vec::new()
+        } else {
+            self.0.broker.commit_offsets(commit_of(group, good)).await?
+        };
         let mut committed = committed.into_iter();
         let result = |parsed: Result<OffsetCommit, BrokerError>| {
             let outcome = parsed.and_then(|_| committed.next().unwrap_or(Ok(())));
@@ -48,7 +52,7 @@ impl GroupsService {
         Ok(CommitOffsetsResponse { results: parsed.into_iter().map(result).collect() })
     }
 
-    fn fetch(&self, request: &FetchOffsetsRequest) -> Result<FetchOffsetsResponse, BrokerError> {
+    async fn fetch(&self, request: &FetchOffsetsRequest) -> Result<FetchOffsetsResponse, BrokerError> {
         let group = group_id(&request.group)?;
         let mut wanted = BTreeSet::new();
         if !request.partitions.is_empty() {
@@ -56,23 +60,21 @@ impl GroupsService {
         }
         for place in &request.partitions {
             let topic = topic_name("topic", &place.topic)?;
-            wanted.insert(TopicPartition { topic, partition: partition_index(place.partition)? });
+            wanted.insert((TopicRef::from(topic), partition_index(place.partition)?));
         }
-        let offsets = self.0.broker.committed_offsets(&group);
-        let asked_for = |committed: &tidelog_runtime::CommittedOffset| {
-            let place = TopicPartition { topic: committed.topic.clone(), partition: committed.partition };
-            wanted.is_empty() || wanted.contains(&place)
-        };
-        let offsets = offsets.into_iter().filter(asked_for).map(committed_offset).collect();
-        Ok(FetchOffsetsResponse { offsets })
+        let partitions = Some(wanted).filter(|wanted| !wanted.is_empty());
+        let asked = FetchOffsets { partitions, ..FetchOffsets::all(group) };
+        let offsets = self.0.broker.fetch_offsets(asked).await?;
+        Ok(FetchOffsetsResponse { offsets: offsets.into_iter().map(committed_offset).collect() })
     }
 
-    fn list(&self) -> ListGroupsResponse {
-        let summary = |group: tidelog_runtime::GroupSummary| GroupSummary {
+    async fn list(&self) -> Result<ListGroupsResponse, BrokerError> {
+        let summary = |group: ListedGroup| GroupSummary {
             group: group.group.to_string(),
             partitions: i32::try_from(group.partitions).unwrap_or(i32::MAX),
         };
-        ListGroupsResponse { groups: self.0.broker.groups().into_iter().map(summary).collect() }
+        let groups = self.0.broker.list_groups(ListGroups::default()).await?;
+        Ok(ListGroupsResponse { groups: groups.into_iter().map(summary).collect() })
     }
 }
 
@@ -89,14 +91,14 @@ impl Groups for GroupsService {
         &self,
         request: Request<FetchOffsetsRequest>,
     ) -> Result<Response<FetchOffsetsResponse>, Status> {
-        self.observe(Api::FetchOffsets, async { self.fetch(request.get_ref()) }).await
+        self.observe(Api::FetchOffsets, self.fetch(request.get_ref())).await
     }
 
     async fn list_groups(
         &self,
         _request: Request<ListGroupsRequest>,
     ) -> Result<Response<ListGroupsResponse>, Status> {
-        self.observe(Api::ListGroups, async { Ok(self.list()) }).await
+        self.observe(Api::ListGroups, self.list()).await
     }
 
     async fn delete_group(
@@ -112,6 +114,10 @@ impl Groups for GroupsService {
     }
 }
 
+fn commit_of(group: GroupId, offsets: Vec<OffsetCommit>) -> CommitOffsets {
+    CommitOffsets { group, member: GroupMember::none(), offsets }
+}
+
 fn offset_commit(offset: v1::CommittedOffset) -> Result<OffsetCommit, BrokerError> {
     if offset.metadata.len() > OFFSET_METADATA_BYTES_MAX {
         let (limit, actual) = (OFFSET_METADATA_BYTES_MAX, offset.metadata.len());
@@ -120,7 +126,7 @@ fn offset_commit(offset: v1::CommittedOffset) -> Result<OffsetCommit, BrokerErro
     }
     let negative = || invalid("offset", format!("offset {} is negative", offset.offset));
     Ok(OffsetCommit {
-        topic: topic_name("topic", &offset.topic)?,
+        topic: topic_name("topic", &offset.topic)?.into(),
         partition: partition_index(offset.partition)?,
         offset: Offset::new(offset.offset).ok_or_else(negative)?,
         leader_epoch: LeaderEpoch::new(offset.leader_epoch),

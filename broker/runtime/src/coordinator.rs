@@ -100,6 +100,19 @@ pub(crate) struct Replayed<M> {
 /// # Errors
 /// When the log cannot be read or holds an event that this program does not know.
 pub(crate) fn replay<M: Machine>(mut machine: M, partition: &Partition) -> Result<Replayed<M>, OpenError> {
+    let events = replay_events(partition, |event| machine.apply(event))?;
+    let events_at_snapshot = count(machine.snapshot().count());
+    Ok(Replayed { machine, events, events_at_snapshot })
+}
+
+/// Gives every event of the partition to `apply` and returns their number; blocks.
+///
+/// # Errors
+/// When the log cannot be read or holds an event that this program does not know.
+pub(crate) fn replay_events<E: Event>(
+    partition: &Partition,
+    mut apply: impl FnMut(&E),
+) -> Result<u64, OpenError> {
     let unreadable = |offset: Offset, reason: String| OpenError::InternalTopic {
         topic: partition.topic().clone(),
         offset,
@@ -118,18 +131,17 @@ pub(crate) fn replay<M: Machine>(mut machine: M, partition: &Partition) -> Resul
         };
         for batch in RecordBatch::split(slice.bytes) {
             let batch = batch.map_err(|error| unreadable(next, error.to_string()))?;
-            events += apply_batch(&mut machine, &batch, next)
+            events += apply_batch(&mut apply, &batch, next)
                 .map_err(|(offset, reason)| unreadable(offset, reason))?;
         }
         next = slice.next_offset;
     }
-    let events_at_snapshot = count(machine.snapshot().count());
-    Ok(Replayed { machine, events, events_at_snapshot })
+    Ok(events)
 }
 
 /// Applies the events of one batch from `from` on; a log start may lie inside a batch.
-fn apply_batch<M: Machine>(
-    machine: &mut M,
+fn apply_batch<E: Event>(
+    apply: &mut impl FnMut(&E),
     batch: &RecordBatch,
     from: Offset,
 ) -> Result<u64, (Offset, String)> {
@@ -141,8 +153,8 @@ fn apply_batch<M: Machine>(
             continue;
         }
         let value = record.value.ok_or_else(|| (record.offset, "the record has no value".to_owned()))?;
-        let event = M::Event::decode(&value).map_err(|error| (record.offset, error.to_string()))?;
-        machine.apply(&event);
+        let event = E::decode(&value).map_err(|error| (record.offset, error.to_string()))?;
+        apply(&event);
         events += 1;
     }
     Ok(events)
@@ -157,10 +169,10 @@ struct Decided<M: Machine> {
 }
 
 /// Events that become durable together.
-struct EventBatch<E> {
-    batch: RecordBatch,
+pub(crate) struct EventBatch<E> {
+    pub(crate) batch: RecordBatch,
     /// The events with the index of the command each belongs to.
-    events: Vec<(usize, E)>,
+    pub(crate) events: Vec<(usize, E)>,
 }
 
 struct Worker<M: Machine> {
@@ -327,12 +339,12 @@ enum Wake<M: Machine> {
 }
 
 /// The number of events at which a log whose snapshot has `live` of them is worth a new one.
-const fn snapshot_at(live: u64) -> u64 {
+pub(crate) const fn snapshot_at(live: u64) -> u64 {
     live.saturating_mul(3).saturating_add(SNAPSHOT_EVENTS_MIN)
 }
 
 /// Packs events into batches; an event that no batch can hold fails its command.
-fn pack<E: Event>(
+pub(crate) fn pack<E: Event>(
     now: Timestamp,
     events: Vec<(usize, E)>,
     failures: &mut Vec<(usize, BrokerError)>,
@@ -367,6 +379,6 @@ fn close<E>(
     }
 }
 
-fn count(value: usize) -> u64 {
+pub(crate) fn count(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }

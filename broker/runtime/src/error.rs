@@ -5,7 +5,7 @@ use tidelog_core::catalog::CatalogError;
 use tidelog_core::group::GroupError;
 use tidelog_core::partition::AppendReject;
 use tidelog_model::batch::BatchError;
-use tidelog_model::{ErrorCode, PartitionIndex, TopicName};
+use tidelog_model::{ErrorCode, PartitionIndex, TopicId, TopicName};
 
 /// How often a producer should ask a partition again that remembers as many as it may.
 const PRODUCERS_RETRY_MS: i64 = 1_000;
@@ -60,6 +60,11 @@ impl BrokerError {
 
     pub(crate) fn unknown_topic(name: &TopicName) -> Self {
         Self::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name}: create it first"))
+            .field("topic")
+    }
+
+    pub(crate) fn unknown_topic_id(id: TopicId) -> Self {
+        Self::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic with the id {id}"))
             .field("topic")
     }
 

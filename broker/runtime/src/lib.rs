@@ -13,6 +13,7 @@ mod coordinator;
 mod door;
 mod epochs;
 mod error;
+mod group_worker;
 mod logs;
 mod metrics;
 mod open_error;
@@ -25,7 +26,10 @@ mod shared;
 mod topic;
 
 pub use admission::AdmitPermit;
-pub use broker::{Broker, CommittedOffset, CreateTopic, GroupSummary, Health, OffsetCommit};
+pub use broker::{
+    Broker, CommitOffsets, CommittedOffset, CreateTopic, EachResult, FetchOffsets, Health, OffsetCommit,
+    TopicRef,
+};
 pub use clock::{Clock, SystemClock};
 pub use door::{CheckError, check_batch};
 pub use error::BrokerError;
@@ -39,6 +43,7 @@ pub use tidelog_core::catalog::{
     ConfigEntry, ConfigKey, ConfigKind, ConfigSource, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS,
     TopicConfig,
 };
+pub use tidelog_core::group::{GroupConfig, GroupLimits, api as group};
 pub use tidelog_core::partition::ProducerLimits;
 pub use tidelog_log::ReadSlice;
 pub use topic::{Topic, TopicInfo};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_core::catalog::CatalogLimits;
-use tidelog_core::group::GroupLimits;
+use tidelog_core::group::{GroupConfig, GroupLimits};
 use tidelog_core::partition::ProducerLimits;
 use tidelog_log::OsDisk;
 use tidelog_log::disk::Disk;
@@ -52,7 +52,9 @@ pub struct BrokerOptions {
     pub catalog_limits: CatalogLimits,
     /// What partitions remember of idempotent producers.
     pub producer_limits: ProducerLimits,
-    /// Limits of committed offsets.
+    /// How groups behave.
+    pub group_config: GroupConfig,
+    /// Limits of groups and committed offsets.
     pub group_limits: GroupLimits,
 }
 
@@ -81,6 +83,7 @@ impl BrokerOptions {
             disk_reserve_bytes: 256 * 1024 * 1024,
             catalog_limits: CatalogLimits::default(),
             producer_limits: ProducerLimits::default(),
+            group_config: GroupConfig::default(),
             group_limits: GroupLimits::default(),
         }
     }

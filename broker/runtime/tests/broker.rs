@@ -6,7 +6,8 @@ use std::path::Path;
 
 use tidelog_model::batch::{BatchBuilder, Compression, RecordBatch};
 use tidelog_model::{ErrorCode, GroupId, Offset, PartitionIndex, Timestamp, TopicName};
-use tidelog_runtime::{Acks, Broker, BrokerOptions, CreateTopic, OffsetCommit};
+use tidelog_runtime::group::GroupMember;
+use tidelog_runtime::{Acks, Broker, BrokerOptions, CommitOffsets, CreateTopic, FetchOffsets, OffsetCommit};
 
 fn options(dir: &Path) -> BrokerOptions {
     BrokerOptions { disk_reserve_bytes: 0, ..BrokerOptions::new(dir) }
@@ -69,16 +70,17 @@ async fn acknowledged_records_topics_and_offsets_are_there_after_a_crash_and_aft
         appended.ack.await.unwrap();
         assert_eq!(read(&broker, "orders", 1).await.len(), usize::try_from(2 * round + 2).unwrap());
         let group = GroupId::new("billing").unwrap();
-        let found = broker.committed_offsets(&group);
+        let found = broker.fetch_offsets(FetchOffsets::all(group.clone())).await.unwrap();
         assert_eq!(found.first().map(|found| found.offset.get()), (round > 0).then_some(round - 1));
         let commit = OffsetCommit {
-            topic: name("orders"),
+            topic: name("orders").into(),
             partition: partition(1),
             offset: Offset::new(round).unwrap(),
             leader_epoch: None,
             metadata: String::new(),
         };
-        let committed = broker.commit_offsets(&group, vec![commit]).await.unwrap();
+        let commit = CommitOffsets { group, member: GroupMember::none(), offsets: vec![commit] };
+        let committed = broker.commit_offsets(commit).await.unwrap();
         assert!(committed.iter().all(Result::is_ok));
         if round % 2 == 1 {
             broker.shutdown().await.unwrap();

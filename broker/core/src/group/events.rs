@@ -1,10 +1,14 @@
-//! The events of committed offsets and their stored form.
+//! The events of groups and their stored form.
+//!
+//! **Invariant:** what older programs stored stays readable; the fields they wrote keep their numbers.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::{Message, Oneof};
 use tidelog_model::{GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
 use super::api::CommittedOffset;
+use super::classic::{ClassicImage, ClassicRecord};
+use super::consumer::{ConsumerGroupEvent, ConsumerGroupRecord};
 use crate::codec::{CodecError, Event, bad_field, open, required, seal, topic_id};
 
 /// The version of the stored form that this program writes.
@@ -34,19 +38,50 @@ pub enum GroupEvent {
         /// The topic.
         topic_id: TopicId,
     },
+    /// A group forgets its offset of a partition.
+    OffsetForgotten {
+        /// The group.
+        group: GroupId,
+        /// The topic.
+        topic_id: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+    },
+    /// A classic group has a new generation, or is empty.
+    ClassicStored {
+        /// The group.
+        group: GroupId,
+        /// All of it but its offsets.
+        image: ClassicImage,
+    },
+    /// Something happened in a group of the consumer protocol.
+    Consumer {
+        /// The group.
+        group: GroupId,
+        /// What.
+        event: ConsumerGroupEvent,
+    },
 }
 
 impl Event for GroupEvent {
     fn key(&self) -> Bytes {
         let mut key = BytesMut::new();
         match self {
-            Self::OffsetCommitted { group, topic_id, partition, .. } => {
+            Self::OffsetCommitted { group, topic_id, partition, .. }
+            | Self::OffsetForgotten { group, topic_id, partition } => {
                 key.put_slice(group.as_str().as_bytes());
                 key.put_u8(0);
                 key.put_slice(topic_id.uuid().as_bytes());
                 key.put_i32(partition.get());
             }
-            Self::GroupDeleted { group } => key.put_slice(group.as_str().as_bytes()),
+            Self::GroupDeleted { group } | Self::ClassicStored { group, .. } => {
+                key.put_slice(group.as_str().as_bytes());
+            }
+            Self::Consumer { group, event } => {
+                key.put_slice(group.as_str().as_bytes());
+                key.put_u8(0);
+                key.put_slice(&event.key());
+            }
             Self::TopicForgotten { topic_id } => {
                 key.put_u8(0);
                 key.put_slice(topic_id.uuid().as_bytes());
@@ -68,6 +103,19 @@ impl Event for GroupEvent {
             }),
             Self::GroupDeleted { group } => Change::GroupDeleted(group.as_str().to_owned()),
             Self::TopicForgotten { topic_id } => Change::TopicForgotten(wire_id(*topic_id)),
+            Self::OffsetForgotten { group, topic_id, partition } => Change::OffsetForgotten(Forgotten {
+                group: group.as_str().to_owned(),
+                topic_id: wire_id(*topic_id),
+                partition: partition.get(),
+            }),
+            Self::ClassicStored { group, image } => Change::Classic(Classic {
+                group: group.as_str().to_owned(),
+                image: Some(ClassicRecord::from(image)),
+            }),
+            Self::Consumer { group, event } => Change::Consumer(Consumer {
+                group: group.as_str().to_owned(),
+                event: Some(ConsumerGroupRecord::from(event)),
+            }),
         };
         seal(VERSION, &GroupRecord { change: Some(change) })
     }
@@ -78,8 +126,7 @@ impl Event for GroupEvent {
             Change::Committed(wire) => Self::OffsetCommitted {
                 group: group(&wire.group)?,
                 topic_id: topic_id("topic_id", &wire.topic_id)?,
-                partition: PartitionIndex::new(wire.partition)
-                    .ok_or_else(|| bad_field("partition", "it is negative"))?,
+                partition: partition(wire.partition)?,
                 committed: CommittedOffset {
                     offset: Offset::new(wire.offset).ok_or_else(|| bad_field("offset", "it is negative"))?,
                     leader_epoch: LeaderEpoch::new(wire.leader_epoch),
@@ -91,13 +138,26 @@ impl Event for GroupEvent {
             Change::TopicForgotten(id) => {
                 Self::TopicForgotten { topic_id: topic_id("topic_forgotten", &id)? }
             }
+            Change::OffsetForgotten(wire) => Self::OffsetForgotten {
+                group: group(&wire.group)?,
+                topic_id: topic_id("topic_id", &wire.topic_id)?,
+                partition: partition(wire.partition)?,
+            },
+            Change::Classic(wire) => Self::ClassicStored {
+                group: group(&wire.group)?,
+                image: required("image", wire.image)?.into(),
+            },
+            Change::Consumer(wire) => Self::Consumer {
+                group: group(&wire.group)?,
+                event: required("event", wire.event)?.try_into()?,
+            },
         })
     }
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
 struct GroupRecord {
-    #[prost(oneof = "Change", tags = "1, 2, 3")]
+    #[prost(oneof = "Change", tags = "1, 2, 3, 4, 5, 6")]
     change: Option<Change>,
 }
 
@@ -109,6 +169,38 @@ enum Change {
     GroupDeleted(String),
     #[prost(bytes = "bytes", tag = "3")]
     TopicForgotten(Bytes),
+    #[prost(message, tag = "4")]
+    OffsetForgotten(Forgotten),
+    #[prost(message, tag = "5")]
+    Classic(Classic),
+    #[prost(message, tag = "6")]
+    Consumer(Consumer),
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Forgotten {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    topic_id: Bytes,
+    #[prost(int32, tag = "3")]
+    partition: i32,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Classic {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(message, optional, tag = "2")]
+    image: Option<ClassicRecord>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Consumer {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(message, optional, tag = "2")]
+    event: Option<ConsumerGroupRecord>,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -135,4 +227,8 @@ fn wire_id(id: TopicId) -> Bytes {
 
 fn group(name: &str) -> Result<GroupId, CodecError> {
     GroupId::new(name).map_err(|error| bad_field("group", error))
+}
+
+fn partition(index: i32) -> Result<PartitionIndex, CodecError> {
+    PartitionIndex::new(index).ok_or_else(|| bad_field("partition", "it is negative"))
 }

@@ -2,12 +2,18 @@
 
 pub mod api;
 pub mod assignor;
+mod classic;
+mod config;
 pub mod consumer;
 mod error;
 mod events;
+mod groups;
 mod offsets;
+mod serve;
 
-pub use api::{CommittedOffset, OffsetCommit};
+pub use api::{CommittedOffset, GroupReply, GroupRequest, OffsetCommit};
+pub use classic::{ClassicImage, MemberImage};
+pub use config::{GroupConfig, GroupLimits};
 pub use error::GroupError;
 pub use events::GroupEvent;
-pub use offsets::{GroupCommand, GroupLimits, GroupOffsets, GroupReply};
+pub use groups::{Answer, Groups, Input, Output, Token};

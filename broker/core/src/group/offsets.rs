@@ -1,219 +1,205 @@
-//! Committed offsets: how far each group has read.
+//! Committed offsets: how far each group has read, who may say so, and when they are forgotten.
 //!
-//! Offsets are kept by topic *id*: a topic created again under a deleted one's name starts without them.
 //! Whether a topic exists is the caller's business; so is dropping the offsets of a deleted one
-//! ([`GroupCommand::ForgetTopic`]).
-//!
-//! **Invariant:** a group exists exactly while it has a committed offset.
+//! ([`super::GroupRequest::ForgetTopic`]).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use tidelog_model::{GroupId, PartitionIndex, Timestamp, TopicId, limits};
+use tidelog_model::{GroupId, PartitionIndex, Timestamp, TopicId};
 
-use super::api::{CommittedOffset, OffsetCommit};
+use super::api::{
+    CommitOffsets, CommitOffsetsReply, CommittedOffset, DeleteOffsets, DeleteOffsetsReply, FetchOffsets,
+    FetchOffsetsReply, GroupMember, GroupState, OffsetCommit,
+};
+use super::consumer::TopicsView;
 use super::error::GroupError;
 use super::events::GroupEvent;
-use crate::machine::{Decision, Machine};
+use super::groups::{Group, Groups, Kind, Output};
 
-/// How much the machine may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GroupLimits {
-    /// The most groups.
-    pub groups_max: usize,
-    /// The most offsets of all groups.
-    pub offsets_max: usize,
-    /// The longest metadata text, in bytes.
-    pub metadata_bytes_max: usize,
-}
+impl Group {
+    /// The topics its members subscribe to; `None` when the broker cannot know.
+    fn subscribed(&self, topics: &dyn TopicsView) -> Option<BTreeSet<TopicId>> {
+        let names = match &self.kind {
+            Kind::Classic(classic) => classic.subscribed_topics()?,
+            Kind::Consumer(consumer) => consumer.subscribed_topics(),
+        };
+        Some(names.iter().filter_map(|name| topics.topic(name)).map(|topic| topic.topic_id).collect())
+    }
 
-impl Default for GroupLimits {
-    fn default() -> Self {
-        Self {
-            groups_max: 100_000,
-            offsets_max: 5_000_000,
-            metadata_bytes_max: limits::OFFSET_METADATA_BYTES_MAX,
+    /// Whether no member may come back to what the group has read.
+    fn is_abandoned(&self) -> bool {
+        match &self.kind {
+            Kind::Classic(classic) => classic.is_empty(),
+            Kind::Consumer(consumer) => consumer.is_empty(),
         }
     }
-}
 
-/// What the machine is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GroupCommand {
-    /// Remember offsets.
-    Commit {
-        /// The group.
-        group: GroupId,
-        /// Its offsets.
-        offsets: Vec<OffsetCommit>,
-    },
-    /// Forget a group and its offsets.
-    DeleteGroup {
-        /// The group.
-        group: GroupId,
-    },
-    /// Forget all groups' offsets of a topic.
-    ForgetTopic {
-        /// The topic.
-        topic_id: TopicId,
-    },
-}
-
-/// What the machine answers: one result for each offset of a commit, one for any other command.
-pub type GroupReply = Vec<Result<(), GroupError>>;
-
-type Offsets = BTreeMap<(TopicId, PartitionIndex), CommittedOffset>;
-
-/// The machine of committed offsets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupOffsets {
-    limits: GroupLimits,
-    groups: BTreeMap<GroupId, Offsets>,
-    offsets: usize,
-}
-
-impl GroupOffsets {
-    /// A machine that remembers nothing.
-    #[must_use]
-    pub const fn new(limits: GroupLimits) -> Self {
-        Self { limits, groups: BTreeMap::new(), offsets: 0 }
-    }
-
-    /// The offsets of a group; none when there is no such group.
-    pub fn offsets(
-        &self,
-        group: &GroupId,
-    ) -> impl Iterator<Item = (TopicId, PartitionIndex, &CommittedOffset)> {
-        let offsets = self.groups.get(group).into_iter().flatten();
-        offsets.map(|((topic, partition), offset)| (*topic, *partition, offset))
-    }
-
-    /// All groups with the number of partitions each has an offset of.
-    pub fn groups(&self) -> impl Iterator<Item = (&GroupId, usize)> {
-        self.groups.iter().map(|(group, offsets)| (group, offsets.len()))
-    }
-
-    /// The topics of which some group has an offset.
-    #[must_use]
-    pub fn topics(&self) -> std::collections::BTreeSet<TopicId> {
-        self.groups.values().flat_map(|offsets| offsets.keys().map(|(topic, _)| *topic)).collect()
-    }
-
-    /// Decides a commit. The limits count what was there before the round of commands this one is part of,
-    /// so they may be passed by what one round adds: they bound memory, they are no quota.
-    fn commit(
+    /// The offsets that were kept for long enough.
+    fn expired(
         &self,
         now: Timestamp,
-        group: &GroupId,
-        offsets: Vec<OffsetCommit>,
-    ) -> Decision<GroupEvent, GroupReply> {
-        let known = self.groups.get(group);
-        let mut events = Vec::with_capacity(offsets.len());
-        let mut reply = Vec::with_capacity(offsets.len());
-        for commit in offsets {
-            let held = known.is_some_and(|known| known.contains_key(&(commit.topic_id, commit.partition)));
-            let refused = self.refuse(&commit, known.is_some(), held, events.len());
-            reply.push(refused.map_or(Ok(()), Err));
-            if matches!(reply.last(), Some(Ok(()))) {
-                let committed = CommittedOffset {
-                    offset: commit.offset,
-                    leader_epoch: commit.leader_epoch,
-                    metadata: commit.metadata,
-                    committed: now,
-                };
-                events.push(GroupEvent::OffsetCommitted {
-                    group: group.clone(),
-                    topic_id: commit.topic_id,
-                    partition: commit.partition,
-                    committed,
-                });
+        retention_ms: i64,
+        topics: &dyn TopicsView,
+    ) -> Vec<(TopicId, PartitionIndex)> {
+        let (since, subscribed) = if self.is_abandoned() {
+            let since = match &self.kind {
+                Kind::Classic(classic) => classic.empty_since(),
+                Kind::Consumer(_) => None,
+            };
+            (since.unwrap_or(Timestamp::NONE), BTreeSet::new())
+        } else {
+            // Only a stable classic group has said what it subscribes to from now on.
+            let settled = match &self.kind {
+                Kind::Classic(classic) => classic.state() == GroupState::Stable,
+                Kind::Consumer(_) => true,
+            };
+            match self.subscribed(topics).filter(|_| settled) {
+                Some(subscribed) => (Timestamp::NONE, subscribed),
+                None => return Vec::new(),
             }
+        };
+        let old =
+            |committed: &CommittedOffset| committed.committed.max(since).plus_millis(retention_ms) <= now;
+        let offsets = self.offsets.iter();
+        offsets
+            .filter(|((topic, _), committed)| !subscribed.contains(topic) && old(committed))
+            .map(|(place, _)| *place)
+            .collect()
+    }
+}
+
+impl Groups {
+    /// Remembers offsets.
+    pub(super) fn commit(
+        &mut self,
+        now: Timestamp,
+        request: CommitOffsets,
+        out: &mut Output,
+    ) -> Result<CommitOffsetsReply, GroupError> {
+        self.check_commit(now, &request.group, &request.member, out)?;
+        let mut results = Vec::with_capacity(request.offsets.len());
+        for commit in request.offsets {
+            if let Some(refused) = self.refuse(&request.group, &commit) {
+                results.push(Err(refused));
+                continue;
+            }
+            let OffsetCommit { topic_id, partition, offset, leader_epoch, metadata } = commit;
+            let committed = CommittedOffset { offset, leader_epoch, metadata, committed: now };
+            let group = request.group.clone();
+            self.emit(out, GroupEvent::OffsetCommitted { group, topic_id, partition, committed });
+            results.push(Ok(()));
         }
-        Decision::with_events(events, reply)
+        Ok(results)
     }
 
-    fn refuse(&self, commit: &OffsetCommit, group_known: bool, held: bool, new: usize) -> Option<GroupError> {
+    fn check_commit(
+        &mut self,
+        now: Timestamp,
+        name: &GroupId,
+        member: &GroupMember,
+        out: &mut Output,
+    ) -> Result<(), GroupError> {
+        if !self.groups.contains_key(name) {
+            let received = member.generation;
+            let stranger = received < 0;
+            return if stranger {
+                Ok(())
+            } else {
+                Err(GroupError::IllegalGeneration { received, known: -1 })
+            };
+        }
+        let checked = self.with_group(now, name, out, |kind, step| match kind {
+            Kind::Classic(classic) => classic.check_commit(step, member),
+            Kind::Consumer(consumer) => {
+                consumer.check_commit(&member.member_id, member.generation).map_err(GroupError::from)
+            }
+        });
+        checked.unwrap_or(Ok(()))
+    }
+
+    fn refuse(&self, name: &GroupId, commit: &OffsetCommit) -> Option<GroupError> {
         let limits = self.limits;
         let actual = commit.metadata.len();
         if actual > limits.metadata_bytes_max {
             return Some(GroupError::MetadataTooLong { limit: limits.metadata_bytes_max, actual });
         }
-        if !group_known && self.groups.len() >= limits.groups_max {
+        let known = self.groups.get(name);
+        if known.is_none() && self.groups.len() >= limits.groups_max {
             return Some(GroupError::TooManyGroups { limit: limits.groups_max });
         }
-        if !held && self.offsets.saturating_add(new) >= limits.offsets_max {
+        let place = (commit.topic_id, commit.partition);
+        let held = known.is_some_and(|group| group.offsets.contains_key(&place));
+        if !held && self.offsets >= limits.offsets_max {
             return Some(GroupError::TooManyOffsets { limit: limits.offsets_max });
         }
         None
     }
 
-    fn forget_topic(&mut self, topic_id: TopicId) {
-        for offsets in self.groups.values_mut() {
-            offsets.retain(|(topic, _), _| *topic != topic_id);
+    /// What is remembered.
+    pub(super) fn fetch(&self, request: &FetchOffsets) -> Result<FetchOffsetsReply, GroupError> {
+        let Some(group) = self.groups.get(&request.group) else { return Ok(Vec::new()) };
+        if let Kind::Consumer(consumer) = &group.kind {
+            consumer.check_fetch(request.member_id.as_deref(), request.member_epoch)?;
         }
-        self.groups.retain(|_, offsets| !offsets.is_empty());
-        self.offsets = self.groups.values().map(BTreeMap::len).sum();
-    }
-}
-
-impl Machine for GroupOffsets {
-    type Command = GroupCommand;
-    type Event = GroupEvent;
-    type Reply = GroupReply;
-    type Effect = std::convert::Infallible;
-    type Lane = GroupId;
-
-    fn lane(&self, command: &GroupCommand) -> Option<GroupId> {
-        match command {
-            GroupCommand::Commit { group, .. } | GroupCommand::DeleteGroup { group } => Some(group.clone()),
-            GroupCommand::ForgetTopic { .. } => None,
-        }
-    }
-
-    fn decide(&self, now: Timestamp, command: GroupCommand) -> Decision<GroupEvent, GroupReply> {
-        match command {
-            GroupCommand::Commit { group, offsets } => self.commit(now, &group, offsets),
-            GroupCommand::DeleteGroup { group } if !self.groups.contains_key(&group) => {
-                Decision::reply(vec![Err(GroupError::UnknownGroup { group })])
-            }
-            GroupCommand::DeleteGroup { group } => {
-                Decision::with_events(vec![GroupEvent::GroupDeleted { group }], vec![Ok(())])
-            }
-            GroupCommand::ForgetTopic { topic_id } => {
-                let held = self.groups.values().flat_map(BTreeMap::keys).any(|(topic, _)| *topic == topic_id);
-                let events = if held { vec![GroupEvent::TopicForgotten { topic_id }] } else { Vec::new() };
-                Decision::with_events(events, vec![Ok(())])
-            }
-        }
-    }
-
-    fn apply(&mut self, event: &GroupEvent) {
-        match event {
-            GroupEvent::OffsetCommitted { group, topic_id, partition, committed } => {
-                let offsets = self.groups.entry(group.clone()).or_default();
-                if offsets.insert((*topic_id, *partition), committed.clone()).is_none() {
-                    self.offsets = self.offsets.saturating_add(1);
-                }
-            }
-            GroupEvent::GroupDeleted { group } => {
-                let gone = self.groups.remove(group).map_or(0, |offsets| offsets.len());
-                self.offsets = self.offsets.saturating_sub(gone);
-            }
-            GroupEvent::TopicForgotten { topic_id } => self.forget_topic(*topic_id),
-        }
-    }
-
-    fn snapshot(&self) -> impl Iterator<Item = GroupEvent> + Send {
-        self.groups.iter().flat_map(|(group, offsets)| {
-            offsets.iter().map(|((topic_id, partition), committed)| GroupEvent::OffsetCommitted {
-                group: group.clone(),
-                topic_id: *topic_id,
-                partition: *partition,
-                committed: committed.clone(),
-            })
+        let found = |(topic_id, partition): (TopicId, PartitionIndex), offset: &CommittedOffset| {
+            (topic_id, partition, offset.clone())
+        };
+        let offsets = &group.offsets;
+        Ok(match &request.partitions {
+            None => offsets.iter().map(|(place, offset)| found(*place, offset)).collect(),
+            Some(wanted) => wanted
+                .iter()
+                .filter_map(|place| offsets.get(place).map(|offset| found(*place, offset)))
+                .collect(),
         })
     }
-}
 
-#[cfg(test)]
-#[path = "offsets_tests.rs"]
-mod tests;
+    /// Forgets offsets of topics that nobody in the group subscribes to.
+    pub(super) fn delete_offsets(
+        &mut self,
+        request: &DeleteOffsets,
+        topics: &dyn TopicsView,
+        out: &mut Output,
+    ) -> Result<DeleteOffsetsReply, GroupError> {
+        let name = &request.group;
+        let unknown = || GroupError::UnknownGroup { group: name.clone() };
+        let group = self.groups.get(name).ok_or_else(unknown)?;
+        let not_empty = || GroupError::NotEmpty { group: name.clone() };
+        let subscribed = group.subscribed(topics).ok_or_else(not_empty)?;
+        let mut results = Vec::with_capacity(request.partitions.len());
+        for (topic_id, partition) in &request.partitions {
+            if subscribed.contains(topic_id) {
+                results.push(Err(GroupError::Subscribed));
+                continue;
+            }
+            self.forget(name, *topic_id, *partition, out);
+            results.push(Ok(()));
+        }
+        Ok(results)
+    }
+
+    fn forget(&mut self, name: &GroupId, topic_id: TopicId, partition: PartitionIndex, out: &mut Output) {
+        let held =
+            self.groups.get(name).is_some_and(|group| group.offsets.contains_key(&(topic_id, partition)));
+        if held {
+            self.emit(out, GroupEvent::OffsetForgotten { group: name.clone(), topic_id, partition });
+        }
+    }
+
+    /// Forgets offsets that were kept for long enough, and groups of which nothing is left.
+    pub(super) fn expire_offsets(&mut self, now: Timestamp, topics: &dyn TopicsView, out: &mut Output) {
+        let retention_ms = self.config.offsets_retention_ms;
+        let names: Vec<GroupId> = self.groups.keys().cloned().collect();
+        for name in names {
+            let Some(group) = self.groups.get(&name) else { continue };
+            let expired = group.expired(now, retention_ms, topics);
+            if group.is_abandoned() && expired.len() == group.offsets.len() {
+                self.emit(out, GroupEvent::GroupDeleted { group: name });
+                continue;
+            }
+            for (topic_id, partition) in expired {
+                self.forget(&name, topic_id, partition, out);
+            }
+        }
+    }
+}

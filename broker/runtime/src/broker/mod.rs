@@ -13,17 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use tidelog_core::catalog::Catalog;
-use tidelog_core::group::GroupOffsets;
 use tidelog_log::LogDir;
 use tidelog_model::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName};
 use tokio::task::JoinHandle;
 
-pub use groups::{CommittedOffset, GroupSummary, OffsetCommit};
+pub use groups::{CommitOffsets, CommittedOffset, EachResult, FetchOffsets, OffsetCommit, TopicRef};
 pub use topics::CreateTopic;
 
 use crate::admission::{Admission, AdmitPermit};
 use crate::coordinator::Coordinator;
 use crate::error::BrokerError;
+use crate::group_worker::GroupWorker;
 use crate::metrics::Metrics;
 use crate::open_error::OpenError;
 use crate::options::BrokerOptions;
@@ -55,10 +55,10 @@ struct Inner {
     log_dir: Arc<LogDir>,
     admission: Admission,
     producer_ids: ProducerIds,
-    topics: DashMap<TopicName, Arc<Topic>>,
+    topics: Arc<DashMap<TopicName, Arc<Topic>>>,
     names: DashMap<TopicId, TopicName>,
     catalog: Coordinator<Catalog>,
-    groups: Coordinator<GroupOffsets>,
+    groups: GroupWorker,
     /// One change of topics at a time.
     changes: tokio::sync::Mutex<()>,
     /// One round of removals at a time.
@@ -97,6 +97,7 @@ impl Broker {
             return Ok(());
         }
         inner.admission.close();
+        inner.groups.close();
         for task in inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }

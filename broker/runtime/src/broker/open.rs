@@ -14,16 +14,18 @@ use std::time::Instant;
 
 use dashmap::DashMap;
 use tidelog_core::catalog::{Catalog, TopicConfig, TopicEntry};
-use tidelog_core::group::{GroupCommand, GroupOffsets};
+use tidelog_core::group::{GroupReply, GroupRequest};
 use tidelog_core::machine::Machine;
 use tidelog_log::{LogDir, LogDirOptions};
 use tidelog_model::{Timestamp, TopicId, TopicName};
 use uuid::Uuid;
 
 use super::files::{Wanted, open_partition, open_partitions, wanted};
+use super::groups::ServedTopics;
 use super::{Broker, Inner};
 use crate::admission::Admission;
 use crate::coordinator::{Coordinator, Replayed, replay};
+use crate::group_worker::{GroupWorker, ReplayedGroups, replay_groups};
 use crate::open_error::OpenError;
 use crate::options::BrokerOptions;
 use crate::partition::Partition;
@@ -41,7 +43,7 @@ struct Recovered {
     shared: Arc<Shared>,
     log_dir: Arc<LogDir>,
     catalog: (Replayed<Catalog>, Arc<Partition>),
-    groups: (Replayed<GroupOffsets>, Arc<Partition>),
+    groups: (ReplayedGroups, Arc<Partition>),
     topics: Vec<Topic>,
 }
 
@@ -51,17 +53,18 @@ pub(super) async fn open(options: BrokerOptions) -> Result<Broker, OpenError> {
     let recovered = tokio::task::spawn_blocking(move || recover(&for_recovery)).await;
     let recovered = recovered.map_err(|error| OpenError::Start(error.to_string()))??;
     let Recovered { shared, log_dir, catalog, groups, topics } = recovered;
-    let by_name = DashMap::new();
+    let by_name = Arc::new(DashMap::new());
     let names = DashMap::new();
     for topic in topics {
         names.insert(topic.id(), topic.name().clone());
         by_name.insert(topic.name().clone(), Arc::new(topic));
     }
     let clock = &options.clock;
+    let served = Arc::new(ServedTopics(Arc::clone(&by_name)));
     let inner = Inner {
         admission: Admission::new(options.in_flight_bytes_max, options.admission_wait_max),
         catalog: Coordinator::start(catalog.0, catalog.1, Arc::clone(clock)),
-        groups: Coordinator::start(groups.0, groups.1, Arc::clone(clock)),
+        groups: GroupWorker::start(groups.0, groups.1, Arc::clone(clock), served),
         producer_ids: ProducerIds::new(log_dir.leader_epoch()),
         shared,
         log_dir,
@@ -96,7 +99,9 @@ fn recover(options: &BrokerOptions) -> Result<Recovered, OpenError> {
     let catalog_topic = internal_topic(&log_dir, &shared, CATALOG_TOPIC)?;
     let catalog = replay_topic(catalog, &catalog_topic)?;
     let groups_topic = internal_topic(&log_dir, &shared, GROUPS_TOPIC)?;
-    let groups = replay_topic(GroupOffsets::new(options.group_limits), &groups_topic)?;
+    let groups_partition = only_partition(&groups_topic)?;
+    let group_config = (options.group_config.clone(), options.group_limits);
+    let groups = (replay_groups(group_config, &groups_partition)?, groups_partition);
     let mut topics = recover_topics(options, &log_dir, &shared, &catalog.0.machine)?;
     topics.extend([catalog_topic, groups_topic]);
     report_orphans(&log_dir, &topics, &catalog.0.machine)?;
@@ -131,10 +136,13 @@ fn internal_topic(
 }
 
 fn replay_topic<M: Machine>(machine: M, topic: &Topic) -> Result<(Replayed<M>, Arc<Partition>), OpenError> {
-    let partition = topic.partitions.first().cloned();
-    let partition =
-        partition.ok_or_else(|| OpenError::Start(format!("{} has no partition", topic.name())))?;
+    let partition = only_partition(topic)?;
     Ok((replay(machine, &partition)?, partition))
+}
+
+fn only_partition(topic: &Topic) -> Result<Arc<Partition>, OpenError> {
+    let partition = topic.partitions.first().cloned();
+    partition.ok_or_else(|| OpenError::Start(format!("{} has no partition", topic.name())))
 }
 
 fn recover_topics(
@@ -176,9 +184,15 @@ impl Broker {
     /// Forgets committed offsets of topics that are neither in service nor about to be removed: a crash may
     /// come between a commit and the deletion of its topic.
     async fn forget_lost_topics(&self) {
-        let held = self.inner.groups.look(GroupOffsets::topics);
+        let held = match self.ask_groups(GroupRequest::Topics).await {
+            Ok(GroupReply::Topics(held)) => held,
+            other => {
+                tracing::warn!(?other, "the topics of committed offsets are unknown");
+                return;
+            }
+        };
         for topic_id in held.into_iter().filter(|id| !self.inner.names.contains_key(id)) {
-            if let Err(error) = self.inner.groups.ask(GroupCommand::ForgetTopic { topic_id }).await {
+            if let Err(error) = self.ask_groups(GroupRequest::ForgetTopic(topic_id)).await {
                 tracing::warn!(%topic_id, %error, "committed offsets of a deleted topic are still there");
             }
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidelog_core::catalog::{CatalogCommand, CatalogEffect, TopicConfig, TopicEntry, describe};
-use tidelog_core::group::GroupCommand;
+use tidelog_core::group::GroupRequest;
 use tidelog_core::machine::Machine;
 use tidelog_model::{ErrorCode, TopicId, TopicName};
 use uuid::Uuid;
@@ -173,6 +173,7 @@ impl Broker {
         inner.topics.insert(name.clone(), Arc::new(Topic { entry: Arc::clone(&entry), config, partitions }));
         drop(changes);
         tracing::info!(topic = %name, topic_id = %id, partitions = entry.partitions, "topic created");
+        self.tell_groups_of_topics().await;
         self.info_of(&entry)
     }
 
@@ -206,6 +207,7 @@ impl Broker {
         inner.topics.insert(name.clone(), Arc::new(Topic { entry: Arc::clone(&entry), config, partitions }));
         drop(changes);
         tracing::info!(topic = %name, partitions = total, "partitions added");
+        self.tell_groups_of_topics().await;
         self.info_of(&entry)
     }
 
@@ -222,6 +224,7 @@ impl Broker {
         inner.shared.forget(name);
         drop(changes);
         tracing::info!(topic = %name, topic_id = %topic.id(), "topic deleted");
+        self.tell_groups_of_topics().await;
         self.finish_removals().await;
         Ok(())
     }
@@ -265,7 +268,7 @@ impl Broker {
             if !self.remove_files(id).await {
                 continue;
             }
-            let forgotten = self.inner.groups.ask(GroupCommand::ForgetTopic { topic_id: id }).await;
+            let forgotten = self.ask_groups(GroupRequest::ForgetTopic(id)).await;
             let finished = match forgotten {
                 Ok(_) => self.ask_catalog(CatalogCommand::FinishRemoval { id }).await.map(|_| ()),
                 Err(error) => Err(error),
