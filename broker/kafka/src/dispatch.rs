@@ -15,7 +15,9 @@ use crate::context::{Call, Context};
 use crate::frame::Frame;
 use crate::header::{self, HeaderError};
 use crate::response::Response;
-use crate::versions::{self, API_VERSIONS, Api, FETCH, LIST_OFFSETS, METADATA, OFFSET_FOR_LEADER_EPOCH, PRODUCE};
+use crate::versions::{
+    self, API_VERSIONS, Api, FETCH, LIST_OFFSETS, METADATA, OFFSET_FOR_LEADER_EPOCH, PRODUCE,
+};
 use crate::wire::{self, WireError};
 
 /// The largest body of an API whose schema is generated: decoded, it takes many times its size.

@@ -50,7 +50,8 @@ pub(crate) fn decode<T: KafkaDecode>(body: Bytes, version: i16) -> Result<T, Wir
     limits.max_tagged_fields = 64;
     limits.max_tag_bytes = body.len();
     limits.max_total_tag_bytes = body.len();
-    let decoded = Decoder::new(body, limits).and_then(|mut body| T::decode(&mut body, ApiVersion::new(version)));
+    let decoded =
+        Decoder::new(body, limits).and_then(|mut body| T::decode(&mut body, ApiVersion::new(version)));
     decoded.map_err(|error| WireError(error.to_string()))
 }
 
