@@ -85,6 +85,12 @@ const ROWS: &[Row] = &[
         "The longest text that is committed with an offset.",
     ),
     row(
+        "producer.id.expiration.ms",
+        INT,
+        |broker, _| broker.producer_limits.expiration_ms.to_string(),
+        "A producer that has appended nothing for so long is forgotten.",
+    ),
+    row(
         "remote.log.storage.system.enable",
         BOOLEAN,
         |_, _| "false".to_owned(),
