@@ -39,7 +39,11 @@ pub const SKIPPED: &[Skipped] = &[
     skipped(39, "RenewDelegationToken", TOKENS),
     skipped(40, "ExpireDelegationToken", TOKENS),
     skipped(41, "DescribeDelegationToken", TOKENS),
-    skipped(49, "AlterClientQuotas", "there are no quotas per client: the broker bounds what all have in flight"),
+    skipped(
+        49,
+        "AlterClientQuotas",
+        "there are no quotas per client: the broker bounds what all have in flight",
+    ),
     skipped(51, "AlterUserScramCredentials", "there are no users: clients do not log in"),
     skipped(52, "Vote", QUORUM),
     skipped(53, "BeginQuorumEpoch", QUORUM),
