@@ -299,7 +299,8 @@ fn a_time_leads_to_the_first_record_at_or_after_it() {
         }
         assert_eq!(rig.log.offset_for_timestamp(at(1491), rig.next).unwrap(), None);
         assert_eq!(rig.log.offset_for_timestamp(at(1490), offset(98)).unwrap(), None);
-        for (up_to, expected) in [(rig.next, Some(at(1490))), (offset(98), Some(at(1480))), (offset(0), None)] {
+        for (up_to, expected) in [(rig.next, Some(at(1490))), (offset(98), Some(at(1480))), (offset(0), None)]
+        {
             assert_eq!(rig.log.max_timestamp(up_to).unwrap(), expected, "below {up_to}");
         }
         drop(rig);

@@ -1,5 +1,5 @@
 //! The listener over real sockets: frames, order, long polls, and what a broken client gets.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 mod client;
 mod fetch;
