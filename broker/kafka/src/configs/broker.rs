@@ -53,6 +53,30 @@ const ROWS: &[Row] = &[
         |_, kafka| kafka.fetch_bytes_max.to_string(),
         "kafka.fetch_bytes: the most bytes of records in one answer to a fetch.",
     ),
+    row(
+        "group.initial.rebalance.delay.ms",
+        INT,
+        |broker, _| broker.group_config.initial_rebalance_delay_ms.to_string(),
+        "How long an empty group waits for more members after the first.",
+    ),
+    row(
+        "group.max.session.timeout.ms",
+        INT,
+        |broker, _| broker.group_config.max_session_timeout_ms.to_string(),
+        "The longest session timeout a member may ask for.",
+    ),
+    row(
+        "group.max.size",
+        INT,
+        |broker, _| broker.group_limits.members_max.to_string(),
+        "The most members of a group.",
+    ),
+    row(
+        "group.min.session.timeout.ms",
+        INT,
+        |broker, _| broker.group_config.min_session_timeout_ms.to_string(),
+        "The shortest session timeout a member may ask for.",
+    ),
     row("log.cleaner.enable", BOOLEAN, |_, _| "true".to_owned(), "Topics with the policy are compacted."),
     row(
         "log.retention.check.interval.ms",
@@ -83,6 +107,18 @@ const ROWS: &[Row] = &[
         INT,
         |broker, _| broker.group_limits.metadata_bytes_max.to_string(),
         "The longest text that is committed with an offset.",
+    ),
+    row(
+        "offsets.retention.check.interval.ms",
+        LONG,
+        |broker, _| broker.group_config.offsets_retention_check_interval_ms.to_string(),
+        "How often committed offsets are looked at.",
+    ),
+    row(
+        "offsets.retention.minutes",
+        INT,
+        |broker, _| (broker.group_config.offsets_retention_ms / 60_000).to_string(),
+        "How long committed offsets of empty groups are kept.",
     ),
     row(
         "producer.id.expiration.ms",
