@@ -49,10 +49,9 @@
 //! Every [`Error`] has a [kind](ErrorKind), the broker's [code](Error::code), a remedy in its text, and two
 //! answers: [`is_retryable`](Error::is_retryable), and
 //! [`may_have_been_written`](Error::may_have_been_written). The producer retries by itself with growing, jittered
-//! pauses until the delivery timeout. A batch whose answer was lost with the connection is sent again, so its
-//! records may be stored twice; turn [retries](ProducerBuilder::retries) off to have such records fail
-//! instead. A [`SendError`] gives the record back. When a broker stays dead, a circuit breaker makes
-//! `enqueue` fail at once until a try succeeds.
+//! pauses until the delivery timeout. A batch whose answer was lost with the connection is sent again and
+//! stored once ([idempotence](ProducerBuilder::idempotence), on by default). A [`SendError`] gives the record
+//! back. When a broker stays dead, a circuit breaker makes `enqueue` fail at once until a try succeeds.
 //!
 //! # Memory
 //!

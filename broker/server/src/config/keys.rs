@@ -45,6 +45,8 @@ keys! {
     "storage.sync_threads" Bare sync_threads: count, show_plain, "files flushed at one time";
     "storage.maintenance_interval" Text maintenance_interval: positive_duration, show_time,
         "how often retention and compaction run";
+    "storage.producer_id_expiration" Text producer_id_expiration: positive_duration, show_time,
+        "how long a partition remembers an idle idempotent producer (producer.id.expiration.ms)";
     "storage.disk_reserve" Text disk_reserve_bytes: size_or_auto, show_size_or_auto,
         "free space below which produce is refused; auto is 256MiB or a twentieth of the disk, whichever is less";
     "api.addr" Text api_addr: address, show_plain, "gRPC, /metrics, /livez and /readyz; port 0 picks a free one";

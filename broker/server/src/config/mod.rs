@@ -18,7 +18,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tidelog_grpc::Limits;
 use tidelog_kafka::KafkaOptions;
-use tidelog_runtime::BrokerOptions;
+use tidelog_runtime::{BrokerOptions, ProducerLimits};
 
 pub use load::{Inputs, load};
 
@@ -108,6 +108,8 @@ pub struct Config {
     /// How often retention and compaction run.
     pub maintenance_interval: Duration,
     /// Free bytes below which produce is refused; none is [`Config::AUTO_DISK_RESERVE_BYTES`] or a twentieth of
+    /// How long a partition remembers an idempotent producer that appends nothing.
+    pub producer_id_expiration: Duration,
     /// the file system, whichever is less.
     pub disk_reserve_bytes: Option<u64>,
     /// Where gRPC, `/metrics`, `/livez` and `/readyz` are served; port 0 picks a free one.
@@ -186,6 +188,7 @@ impl Config {
             recovery_threads: options.recovery_threads,
             sync_threads: options.sync_threads,
             maintenance_interval: options.maintenance_interval,
+            producer_id_expiration: Duration::from_secs(24 * 60 * 60),
             disk_reserve_bytes: None,
             api_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 9640)),
             insecure_allow_remote_plaintext: false,
@@ -287,6 +290,10 @@ impl Config {
             default_partitions: self.default_partitions,
             auto_create_topics: self.auto_create_topics,
             topic_defaults: self.topic_defaults.clone(),
+            producer_limits: ProducerLimits {
+                expiration_ms: i64::try_from(self.producer_id_expiration.as_millis()).unwrap_or(i64::MAX),
+                ..ProducerLimits::default()
+            },
             ..BrokerOptions::new(&self.data_dir)
         }
     }

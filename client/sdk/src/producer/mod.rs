@@ -13,6 +13,7 @@ mod accumulator;
 mod breaker;
 mod builder;
 mod metadata;
+mod numbering;
 mod outbox;
 mod partitioner;
 mod receipt;

@@ -23,9 +23,15 @@ pub(super) struct Outgoing {
     pub(super) attempts: u32,
     /// A try ended without an answer.
     pub(super) maybe_written: bool,
+    /// How often the broker refused its number.
+    pub(super) renumbered: u32,
 }
 
 impl Outgoing {
+    pub(super) const fn new(ticket: Ticket, batch: RecordBatch) -> Self {
+        Self { ticket, batch, attempts: 0, maybe_written: false, renumbered: 0 }
+    }
+
     fn bytes(&self) -> usize {
         self.batch.bytes().len()
     }
@@ -33,7 +39,7 @@ impl Outgoing {
 
 #[derive(Debug)]
 struct Request {
-    batches: Vec<BatchNumber>,
+    batches: Vec<(BatchNumber, LaneId)>,
     bytes: usize,
 }
 
@@ -56,12 +62,16 @@ pub(super) struct Outbox {
     troubles: HashMap<LaneId, Trouble>,
     requests: HashMap<u64, Request>,
     sent_bytes: usize,
+    /// Unanswered batches of each partition, those included that have ended meanwhile.
+    in_flight: HashMap<LaneId, usize>,
+    /// The most of them; a partition that has so many sends no more.
+    in_flight_max: usize,
     next_request: u64,
     backoff: Backoff,
 }
 
 impl Outbox {
-    pub(super) fn new(backoff: Backoff) -> Self {
+    pub(super) fn new(backoff: Backoff, in_flight_max: usize) -> Self {
         Self {
             batches: BTreeMap::new(),
             sendable: BTreeSet::new(),
@@ -69,6 +79,8 @@ impl Outbox {
             troubles: HashMap::new(),
             requests: HashMap::new(),
             sent_bytes: 0,
+            in_flight: HashMap::new(),
+            in_flight_max,
             next_request: 0,
             backoff,
         }
@@ -143,21 +155,26 @@ impl Outbox {
     pub(super) fn next_request(&mut self, acks: v1::Acks, bytes_max: usize) -> Option<v1::ProduceRequest> {
         let mut request = Request { batches: Vec::new(), bytes: 0 };
         let mut wire = Vec::new();
-        while let Some(number) = self.sendable.first().copied() {
-            let Some(outgoing) = self.batches.get(&number) else { break };
-            let bytes = outgoing.bytes();
+        for number in &self.sendable {
+            let Some(outgoing) = self.batches.get(number) else { break };
+            let (bytes, lane) = (outgoing.bytes(), outgoing.ticket.lane);
+            let in_flight = self.in_flight.entry(lane).or_default();
+            if *in_flight >= self.in_flight_max {
+                continue;
+            }
             if !wire.is_empty() && request.bytes.saturating_add(bytes) > bytes_max {
                 break;
             }
+            *in_flight += 1;
             request.bytes = request.bytes.saturating_add(bytes);
-            request.batches.push(number);
+            request.batches.push((*number, lane));
             wire.push(v1::PartitionBatch {
                 topic: outgoing.ticket.topic.as_str().to_owned(),
                 partition: outgoing.ticket.partition.get(),
                 record_batch: outgoing.batch.bytes().clone(),
             });
-            self.unqueue(number);
         }
+        request.batches.iter().for_each(|(number, _)| self.unqueue(*number));
         if wire.is_empty() {
             return None;
         }
@@ -172,16 +189,28 @@ impl Outbox {
     pub(super) fn answered(&mut self, request_id: u64) -> Option<Vec<BatchNumber>> {
         let request = self.requests.remove(&request_id)?;
         self.sent_bytes = self.sent_bytes.saturating_sub(request.bytes);
-        Some(request.batches)
+        for (_, lane) in &request.batches {
+            if let Some(in_flight) = self.in_flight.get_mut(lane) {
+                *in_flight = in_flight.saturating_sub(1);
+            }
+        }
+        Some(request.batches.into_iter().map(|(number, _)| number).collect())
     }
 
     /// The stream is gone: the batches whose fate is unknown, in order.
     pub(super) fn stream_ended(&mut self) -> Vec<BatchNumber> {
         self.sent_bytes = 0;
+        self.in_flight.clear();
         let requests = std::mem::take(&mut self.requests);
-        let mut lost: Vec<_> = requests.into_values().flat_map(|request| request.batches).collect();
+        let batches = requests.into_values().flat_map(|request| request.batches);
+        let mut lost: Vec<_> = batches.map(|(number, _)| number).collect();
         lost.sort_unstable();
         lost
+    }
+
+    /// The batches of a partition, in order.
+    pub(super) fn of_lane(&mut self, lane: LaneId) -> impl Iterator<Item = &mut Outgoing> {
+        self.batches.values_mut().filter(move |outgoing| outgoing.ticket.lane == lane)
     }
 
     pub(super) fn get_mut(&mut self, number: BatchNumber) -> Option<&mut Outgoing> {
@@ -214,7 +243,8 @@ impl Outbox {
                 break;
             }
             let number = *number;
-            let sent = self.requests.values().any(|request| request.batches.contains(&number));
+            let sent =
+                self.requests.values().any(|request| request.batches.iter().any(|(sent, _)| *sent == number));
             expired.extend(self.take(number).map(|outgoing| (outgoing, sent)));
         }
         expired

@@ -12,7 +12,7 @@ use crate::producer::receipt::Completion;
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn outbox() -> Outbox {
-    Outbox::new(Backoff::new(PAUSE, Duration::from_secs(1)))
+    Outbox::new(Backoff::new(PAUSE, Duration::from_secs(1)), usize::MAX)
 }
 
 fn outgoing(number: BatchNumber, lane: LaneId, deadline: Instant) -> Outgoing {
@@ -32,7 +32,7 @@ fn outgoing(number: BatchNumber, lane: LaneId, deadline: Instant) -> Outgoing {
         batch_bytes_max: usize::MAX,
         completion,
     };
-    Outgoing { ticket, batch: builder.build().unwrap(), attempts: 0, maybe_written: false }
+    Outgoing::new(ticket, builder.build().unwrap())
 }
 
 fn request(outbox: &mut Outbox, bytes: usize) -> Option<(u64, Vec<i32>)> {
@@ -186,4 +186,23 @@ proptest! {
     fn whatever_fails_each_partition_is_stored_in_order(steps in prop::collection::vec(step(), 1..120)) {
         run(steps);
     }
+}
+
+#[test]
+fn a_partition_has_no_more_batches_on_the_way_than_the_broker_knows_again() {
+    let now = Instant::now();
+    let mut outbox = Outbox::new(Backoff::new(PAUSE, Duration::from_secs(1)), 2);
+    for number in 0..4 {
+        outbox.push(outgoing(number, 0, now));
+    }
+    outbox.push(outgoing(4, 1, now));
+    let (first, batches) = request(&mut outbox, usize::MAX).unwrap();
+    assert_eq!(batches, [0, 0, 1], "the other partition is not held up");
+    assert_eq!(request(&mut outbox, usize::MAX), None);
+    // One that has ended for its producer is still on the way.
+    outbox.take(0).unwrap();
+    assert_eq!(request(&mut outbox, usize::MAX), None);
+    assert_eq!(outbox.answered(first), Some(vec![0, 1, 4]));
+    let (_, batches) = request(&mut outbox, usize::MAX).unwrap();
+    assert_eq!(batches, [0, 0]);
 }

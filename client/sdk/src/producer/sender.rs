@@ -12,17 +12,18 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use tidelog_model::batch::Compression;
-use tidelog_model::{Offset, Timestamp};
+use tidelog_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use tidelog_proto::v1::log_client::LogClient;
-use tidelog_proto::v1::{ProduceResponse, ProduceResult};
+use tidelog_proto::v1::{InitProducerIdRequest, InitProducerIdResponse, ProduceResponse, ProduceResult};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel;
 
 use super::accumulator::{BatchNumber, ClosedBatch, Ticket};
+use super::numbering::Numbering;
 use super::outbox::{Outbox, Outgoing};
 use super::receipt::Outcome;
-use super::shared::{Shared, too_large};
+use super::shared::{Shared, late, too_large};
 use super::stream::ProduceStream;
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
@@ -42,6 +43,9 @@ pub(super) struct Sender {
     stream: Option<ProduceStream>,
     backoff: Backoff,
     reconnect_at: Option<Instant>,
+    numbering: Numbering,
+    /// The broker was asked for a producer id.
+    asking: Option<BoxFuture<'static, Result<InitProducerIdResponse, Status>>>,
     /// Why the last stream broke, until the broker answers again.
     trouble: Option<Error>,
 }
@@ -54,6 +58,7 @@ enum Encoded {
 enum Event {
     Answer(Result<Option<ProduceResponse>, Status>),
     Encoded(Encoded),
+    ProducerId(Result<InitProducerIdResponse, Status>),
     Woken,
 }
 
@@ -61,15 +66,18 @@ impl Sender {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let (initial, max) = shared.settings.backoff;
         let backoff = Backoff::new(initial, max);
+        let numbering = Numbering::new(shared.settings.idempotence);
         Self {
             api: shared.client.own_log_api(),
             shared,
-            outbox: Outbox::new(backoff.clone()),
+            outbox: Outbox::new(backoff.clone(), numbering.in_flight_max()),
             encoding: FuturesOrdered::new(),
             encoding_bytes: 0,
             stream: None,
             backoff,
             reconnect_at: None,
+            numbering,
+            asking: None,
             trouble: None,
         }
     }
@@ -83,12 +91,15 @@ impl Sender {
             }
             self.expire(now);
             self.outbox.unpark(now);
+            self.ask_for_id(now);
+            self.renumber();
             self.fill(now);
             self.send(now);
             let wake_at = self.next_wake(now);
             match self.next_event(wake_at).await {
                 Event::Answer(answer) => self.on_answer(answer),
                 Event::Encoded(encoded) => self.on_encoded(encoded),
+                Event::ProducerId(answer) => self.on_producer_id(answer),
                 Event::Woken => {}
             }
         }
@@ -102,11 +113,15 @@ impl Sender {
 
     async fn next_event(&mut self, wake_at: Instant) -> Event {
         let stream = self.stream.as_mut();
+        let asking = self.asking.as_mut();
         // Answers first: they free memory and request slots.
         tokio::select! {
             biased;
             answer = async { match stream { Some(stream) => stream.next().await, None => future::pending().await } } => {
                 Event::Answer(answer)
+            }
+            id = async { match asking { Some(asking) => asking.await, None => future::pending().await } } => {
+                Event::ProducerId(id)
             }
             Some(encoded) = self.encoding.next(), if !self.encoding.is_empty() => Event::Encoded(encoded),
             () = self.shared.wake.notified() => Event::Woken,
@@ -120,7 +135,9 @@ impl Sender {
         let deadline = state.accumulator.next_deadline();
         let ready = if can_fill { state.accumulator.next_ready_at() } else { None };
         drop(state);
-        let reconnect = self.reconnect_at.filter(|_| self.stream.is_none() && self.outbox.has_sendable());
+        let can_send = self.stream.is_none() && self.numbering.is_ready() && self.outbox.has_sendable();
+        let wants_id = self.numbering.needs_id() && self.asking.is_none() && deadline.is_some();
+        let reconnect = self.reconnect_at.filter(|_| can_send || wants_id);
         let answer = self.stream.as_ref().and_then(|stream| stream.waiting_since);
         let answer = answer.map(|since| since + self.shared.settings.request_timeout);
         let times = [deadline, ready, reconnect, answer, self.outbox.next_unpark()];
@@ -130,14 +147,18 @@ impl Sender {
     /// Whether another batch can be taken from the accumulator. While it cannot, batches there grow.
     fn has_capacity(&self) -> bool {
         let settings = &self.shared.settings;
-        self.encoding.len() < ENCODERS
+        self.numbering.is_ready()
+            && self.encoding.len() < ENCODERS
             && self.outbox.requests_in_flight() < settings.in_flight_requests
             && self.outbox.active_bytes().saturating_add(self.encoding_bytes) < settings.in_flight_bytes
     }
 
     fn fill(&mut self, now: Instant) {
         while self.has_capacity() {
-            let Some(batch) = self.shared.state().accumulator.next_ready(now) else { return };
+            let Some(mut batch) = self.shared.state().accumulator.next_ready(now) else { return };
+            if let Some(stamp) = self.numbering.next(batch.ticket.lane, batch.ticket.records) {
+                batch.builder = batch.builder.producer(stamp.id, stamp.epoch, stamp.sequence);
+            }
             if self.shared.settings.compression == Compression::None {
                 self.on_encoded(encode(batch));
                 continue;
@@ -170,7 +191,7 @@ impl Sender {
     fn send(&mut self, now: Instant) {
         let settings = &self.shared.settings;
         let may_connect = self.reconnect_at.is_none_or(|at| at <= now);
-        if self.stream.is_none() && may_connect && self.outbox.has_sendable() {
+        if self.stream.is_none() && may_connect && self.numbering.is_ready() && self.outbox.has_sendable() {
             self.reconnect_at = None;
             self.stream = Some(ProduceStream::open(&self.api, settings.in_flight_requests));
         }
@@ -197,8 +218,8 @@ impl Sender {
         }
     }
 
-    fn on_response(&mut self, response: ProduceResponse) {
-        let now = Instant::now();
+    /// The broker has answered something.
+    fn on_sign_of_life(&mut self) {
         if self.shared.state().breaker.on_answer() {
             tracing::info!(
                 url = self.shared.client.url(),
@@ -207,6 +228,57 @@ impl Sender {
         }
         self.backoff.reset();
         self.trouble = None;
+    }
+
+    /// Asks for a producer id when there is something to send with it.
+    fn ask_for_id(&mut self, now: Instant) {
+        let may_connect = self.reconnect_at.is_none_or(|at| at <= now);
+        let wanted = self.numbering.needs_id() && self.asking.is_none() && may_connect;
+        if !wanted || self.shared.state().accumulator.next_deadline().is_none() {
+            return;
+        }
+        let (mut api, limit) = (self.api.clone(), self.shared.settings.request_timeout);
+        self.asking = Some(Box::pin(async move {
+            let answer = tokio::time::timeout(limit, api.init_producer_id(InitProducerIdRequest {})).await;
+            let late = |_| Err(Status::deadline_exceeded(format!("no producer id within {limit:?}")));
+            answer.unwrap_or_else(late).map(tonic::Response::into_inner)
+        }));
+    }
+
+    fn on_producer_id(&mut self, answer: Result<InitProducerIdResponse, Status>) {
+        self.asking = None;
+        match answer {
+            Ok(given) => {
+                self.on_sign_of_life();
+                let epoch = i16::try_from(given.producer_epoch).unwrap_or_default();
+                self.numbering.begin(ProducerId(given.producer_id), ProducerEpoch(epoch));
+            }
+            Err(status) => {
+                let error = self.shared.client.error(&status);
+                self.note_failure(error);
+            }
+        }
+    }
+
+    /// Stamps again what the broker has refused for its number, and what comes after it, once none of it is on
+    /// the way.
+    fn renumber(&mut self) {
+        if self.stream.is_some() || !self.encoding.is_empty() {
+            return;
+        }
+        for lane in self.numbering.take_lost() {
+            for outgoing in self.outbox.of_lane(lane) {
+                if let Some(stamp) = self.numbering.next(lane, outgoing.ticket.records) {
+                    let batch = outgoing.batch.clone();
+                    outgoing.batch = batch.with_producer(stamp.id, stamp.epoch, stamp.sequence);
+                }
+            }
+        }
+    }
+
+    fn on_response(&mut self, response: ProduceResponse) {
+        let now = Instant::now();
+        self.on_sign_of_life();
         let Some(batches) = self.outbox.answered(response.request_id) else {
             tracing::warn!(
                 request_id = response.request_id,
@@ -250,6 +322,12 @@ impl Sender {
             self.outbox.requeue(number);
             return;
         }
+        let refused_number =
+            matches!(error.code(), Some("OUT_OF_ORDER_SEQUENCE_NUMBER" | "INVALID_PRODUCER_EPOCH"));
+        if refused_number && self.shared.settings.idempotence {
+            self.on_refused_number(number, now);
+            return;
+        }
         if let Some(outgoing) = self.outbox.get_mut(number) {
             let (lane, topic) = (outgoing.ticket.lane, outgoing.ticket.topic.clone());
             if error.is_retryable() {
@@ -261,6 +339,22 @@ impl Sender {
         }
         let written = error.may_have_been_written();
         self.retry_or_fail(number, &error, written);
+    }
+
+    /// The broker misses a batch before this one, so this one is not stored either, whatever became of earlier
+    /// tries: it is sent under a new number.
+    fn on_refused_number(&mut self, number: BatchNumber, now: Instant) {
+        let Some(outgoing) = self.outbox.get_mut(number) else { return };
+        outgoing.maybe_written = false;
+        outgoing.renumbered = outgoing.renumbered.saturating_add(1);
+        let again = outgoing.renumbered > 1;
+        let lane = outgoing.ticket.lane;
+        self.numbering.lost(lane, outgoing.batch.header().producer_id);
+        if again {
+            // A broker that refuses new numbers too is not asked without end.
+            self.outbox.park(lane, now, rand::random(), Duration::ZERO);
+        }
+        self.outbox.requeue(number);
     }
 
     /// The broker ended the stream.
@@ -279,8 +373,16 @@ impl Sender {
 
     /// The stream broke: what is unanswered is sent again on the next one.
     fn on_broken(&mut self, error: Error, sent: bool) {
-        let now = Instant::now();
         self.stream = None;
+        self.note_failure(error.clone());
+        for number in self.outbox.stream_ended() {
+            self.retry_or_fail(number, &error, sent);
+        }
+    }
+
+    /// The broker could not be reached, or broke off: it is left alone for a while.
+    fn note_failure(&mut self, error: Error) {
+        let now = Instant::now();
         let pause = self.backoff.next(rand::random()).max(error.retry_after().unwrap_or_default());
         let mut state = self.shared.state();
         let opened = state.breaker.on_failure(now);
@@ -292,9 +394,6 @@ impl Sender {
             tracing::warn!(%error, "lost the broker; retrying");
         }
         self.reconnect_at = Some(now + pause);
-        for number in self.outbox.stream_ended() {
-            self.retry_or_fail(number, &error, sent);
-        }
         self.trouble = Some(error);
     }
 
@@ -385,20 +484,10 @@ fn encode(batch: ClosedBatch) -> Encoded {
             let error = too_large(ticket.batch_bytes_max, batch.bytes().len(), "max.message.bytes");
             Encoded::Failed(ticket, Outcome::Failed { error, batch: Some(batch) })
         }
-        Ok(batch) => Encoded::Done(Box::new(Outgoing { ticket, batch, attempts: 0, maybe_written: false })),
+        Ok(batch) => Encoded::Done(Box::new(Outgoing::new(ticket, batch))),
     }
 }
 
 fn failed(error: Error) -> Outcome {
     Outcome::Failed { error, batch: None }
-}
-
-/// The error of a record whose delivery timeout is over: of the kind of what kept it from being stored.
-fn late(timeout: Duration, trouble: Option<&Error>) -> Error {
-    match trouble {
-        Some(trouble) => {
-            Error::new(trouble.kind(), format!("not stored within {timeout:?}: {}", trouble.message()))
-        }
-        None => Error::new(ErrorKind::Timeout, format!("not stored within {timeout:?}")),
-    }
 }

@@ -230,3 +230,13 @@ fn breaker_open(url: &str, left: Duration) -> Error {
         .with_help("the circuit breaker is open; it tries again after its cool-down")
         .with_retry_after(left)
 }
+
+/// The error of a record whose delivery timeout is over: of the kind of what kept it from being stored.
+pub(super) fn late(timeout: Duration, trouble: Option<&Error>) -> Error {
+    match trouble {
+        Some(trouble) => {
+            Error::new(trouble.kind(), format!("not stored within {timeout:?}: {}", trouble.message()))
+        }
+        None => Error::new(ErrorKind::Timeout, format!("not stored within {timeout:?}")),
+    }
+}

@@ -79,7 +79,7 @@ async fn refusals_and_broken_streams_keep_the_order_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_may_store_twice_but_never_out_of_order() {
+async fn without_idempotence_a_lost_answer_may_store_twice_but_never_out_of_order() {
     let broker = FakeBroker::start(1);
     broker.produce_faults([
         ProduceFault::Store,
@@ -87,7 +87,7 @@ async fn a_lost_answer_may_store_twice_but_never_out_of_order() {
         ProduceFault::Store,
         ProduceFault::BreakAfter,
     ]);
-    let producer = builder(&broker).await.build().unwrap();
+    let producer = builder(&broker).await.idempotence(false).build().unwrap();
     let receipts = enqueue_apart(&producer, (0..50).map(|number| record(0, number))).await;
     for stored in timeout(SOON, join_all(receipts)).await.unwrap() {
         stored.unwrap();
@@ -101,6 +101,45 @@ async fn a_lost_answer_may_store_twice_but_never_out_of_order() {
     }
     assert_eq!(first_seen, numbers(0..50));
     assert!(values.len() > 50, "the test stored nothing twice");
+}
+
+#[tokio::test]
+async fn a_lost_answer_stores_once_and_in_order() {
+    let broker = FakeBroker::start(2);
+    let faults =
+        [ProduceFault::Store, ProduceFault::BreakAfter, ProduceFault::BreakBefore, ProduceFault::BreakAfter];
+    broker.produce_faults(faults.into_iter().cycle().take(40));
+    let producer = builder(&broker).await.breaker(None).build().unwrap();
+    let records = (0..100).map(|number| record(i32::from(number % 2 == 1), number));
+    let receipts = enqueue_apart(&producer, records).await;
+    for (number, stored) in timeout(SOON, join_all(receipts)).await.unwrap().into_iter().enumerate() {
+        assert_eq!(stored.unwrap().offset.get(), i64::try_from(number / 2).unwrap());
+    }
+    let state = broker.state();
+    assert_eq!(state.values(0), (0..100).step_by(2).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(state.values(1), (1..100).step_by(2).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(state.produce_streams >= 20, "answers were lost");
+    assert_eq!(state.producers_given, 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_for_good_does_not_hold_up_those_after_it() {
+    let broker = FakeBroker::start(2);
+    let producer = builder(&broker).await.build().unwrap();
+    producer.send(record(0, 0)).await.unwrap();
+    producer.send(record(1, 100)).await.unwrap();
+    broker.produce_faults([ProduceFault::Refuse(0, ErrorCode::InvalidRecord)]);
+    let receipts = enqueue_apart(&producer, (1..20).map(|number| record(0, number))).await;
+    let results = timeout(SOON, join_all(receipts)).await.unwrap();
+    let failed = results.iter().filter(|result| result.is_err()).count();
+    assert!((1..19).contains(&failed), "{failed}");
+    // The other partition goes on under the number it had.
+    timeout(SOON, producer.send(record(1, 101))).await.unwrap().unwrap();
+    let state = broker.state();
+    let order: Vec<usize> = state.values(0).iter().map(|value| value.parse().unwrap()).collect();
+    assert!(order.is_sorted() && order.len() == 20 - failed, "{order:?}");
+    assert_eq!(state.values(1), ["100", "101"]);
+    assert_eq!(state.producers_given, 2);
 }
 
 #[tokio::test]
