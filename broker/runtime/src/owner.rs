@@ -459,3 +459,7 @@ fn answer_all(answers: Vec<Answer>, error: &BrokerError) {
 fn send(answer: Answer, outcome: Result<(), BrokerError>) {
     drop(answer.send(outcome));
 }
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;

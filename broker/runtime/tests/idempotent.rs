@@ -171,3 +171,29 @@ async fn a_producer_id_is_given_out_once_in_the_life_of_a_data_directory() {
     all.dedup();
     assert_eq!(all.len(), count);
 }
+
+#[tokio::test]
+async fn a_busy_partition_writes_its_producers_down_without_waiting_for_maintenance() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(options(dir.path())).await.unwrap();
+    create(&broker).await;
+    let partition = orders(&broker);
+    stored(&partition, 7, 0, 0).await.unwrap();
+    let mut builder = BatchBuilder::new(Compression::None, 100);
+    builder.append(Timestamp::from_millis(1000), None, Some(b"plain"), &[]);
+    let plain = builder.build().unwrap();
+    let mut last = None;
+    for _ in 0..5_000 {
+        last = Some(partition.append(plain.clone(), Acks::Durable, None).unwrap().ack);
+    }
+    last.unwrap().await.unwrap();
+    let written = || walk(dir.path()).iter().any(|path| path.extension().is_some_and(|e| e == "snapshot"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !written() {
+        assert!(std::time::Instant::now() < deadline, "no snapshot");
+        tokio::task::yield_now().await;
+    }
+    drop((partition, broker));
+    let broker = Broker::open(options(dir.path())).await.unwrap();
+    assert_eq!(stored(&orders(&broker), 7, 0, 0).await, Ok((0, true)));
+}
