@@ -10,6 +10,8 @@ mod events;
 mod groups;
 mod offsets;
 mod serve;
+#[cfg(test)]
+mod testkit;
 
 pub use api::{CommittedOffset, GroupReply, GroupRequest, OffsetCommit};
 pub use classic::{ClassicImage, MemberImage};
