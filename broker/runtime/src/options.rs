@@ -117,6 +117,15 @@ impl BrokerOptions {
             "producer_limits.expiration_ms",
             usize::try_from(self.producer_limits.expiration_ms).unwrap_or(0),
         )?;
+        let group = &self.group_config;
+        if group.min_session_timeout_ms > group.max_session_timeout_ms {
+            return Err(OpenError::Option {
+                option: "group_config.min_session_timeout_ms",
+                actual: group.min_session_timeout_ms.to_string(),
+                allowed: "it must not be more than max_session_timeout_ms",
+            });
+        }
+        positive("group_limits.members_max", self.group_limits.members_max)?;
         interval("maintenance_interval", self.maintenance_interval)?;
         interval("disk_check_interval", self.disk_check_interval)
     }

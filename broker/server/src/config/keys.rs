@@ -88,6 +88,15 @@ keys! {
         "partitions of a topic created without a number";
     "topics.auto_create" Bare auto_create_topics: boolean, show_plain,
         "create a topic when a Kafka client first names it";
+    "groups.initial_rebalance_delay" Text group_initial_rebalance_delay: units::parse_duration, show_time,
+        "how long an empty group waits for more members after the first (group.initial.rebalance.delay.ms)";
+    "groups.session_timeout_min" Text group_session_timeout_min: positive_duration, show_time,
+        "the shortest session timeout a member may ask for (group.min.session.timeout.ms)";
+    "groups.session_timeout_max" Text group_session_timeout_max: positive_duration, show_time,
+        "the longest session timeout a member may ask for (group.max.session.timeout.ms)";
+    "groups.members_max" Bare group_members_max: count, show_plain, "members of one group (group.max.size)";
+    "groups.offsets_retention" Text group_offsets_retention: positive_duration, show_time,
+        "how long offsets of groups without members are kept (offsets.retention.minutes)";
     "log.level" Text log_level: level, show_text, "error, warn, info, debug or trace, or a filter per module";
     "log.format" Text log_format: LogFormat::parse, LogFormat::show, "auto, text or json";
     "metrics.partition_series_max" Bare partition_series_max: number, show_plain,

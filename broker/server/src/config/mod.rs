@@ -18,7 +18,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tidelog_grpc::Limits;
 use tidelog_kafka::KafkaOptions;
-use tidelog_runtime::{BrokerOptions, ProducerLimits};
+use tidelog_runtime::{BrokerOptions, GroupConfig, GroupLimits, ProducerLimits};
 
 pub use load::{Inputs, load};
 
@@ -160,6 +160,16 @@ pub struct Config {
     pub auto_create_topics: bool,
     /// Configs of topics that do not set them themselves.
     pub topic_defaults: BTreeMap<String, String>,
+    /// How long a group that was empty waits for more members after the first.
+    pub group_initial_rebalance_delay: Duration,
+    /// The shortest time a member may ask to be silent for.
+    pub group_session_timeout_min: Duration,
+    /// The longest time a member may ask to be silent for.
+    pub group_session_timeout_max: Duration,
+    /// The most members of a group.
+    pub group_members_max: usize,
+    /// How long offsets of groups without members are kept.
+    pub group_offsets_retention: Duration,
     /// The log level, or a filter per module.
     pub log_level: String,
     /// How log lines look.
@@ -214,6 +224,11 @@ impl Config {
             default_partitions: options.default_partitions,
             auto_create_topics: true,
             topic_defaults: options.topic_defaults,
+            group_initial_rebalance_delay: Duration::from_secs(3),
+            group_session_timeout_min: Duration::from_secs(6),
+            group_session_timeout_max: Duration::from_secs(30 * 60),
+            group_members_max: options.group_limits.members_max,
+            group_offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             log_level: "info".to_owned(),
             log_format: LogFormat::Auto,
             partition_series_max: 5_000,
@@ -290,11 +305,24 @@ impl Config {
             default_partitions: self.default_partitions,
             auto_create_topics: self.auto_create_topics,
             topic_defaults: self.topic_defaults.clone(),
+            group_config: self.group_config(),
+            group_limits: GroupLimits { members_max: self.group_members_max, ..GroupLimits::default() },
             producer_limits: ProducerLimits {
                 expiration_ms: i64::try_from(self.producer_id_expiration.as_millis()).unwrap_or(i64::MAX),
                 ..ProducerLimits::default()
             },
             ..BrokerOptions::new(&self.data_dir)
+        }
+    }
+
+    fn group_config(&self) -> GroupConfig {
+        let ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        GroupConfig {
+            initial_rebalance_delay_ms: ms(self.group_initial_rebalance_delay),
+            min_session_timeout_ms: ms(self.group_session_timeout_min),
+            max_session_timeout_ms: ms(self.group_session_timeout_max),
+            offsets_retention_ms: i64::try_from(self.group_offsets_retention.as_millis()).unwrap_or(i64::MAX),
+            ..GroupConfig::default()
         }
     }
 
