@@ -5,7 +5,7 @@ use std::process::Command;
 use tidelog_tests::binaries;
 
 use crate::installed::{installed, on_path};
-use crate::program::{NullHeaders, check};
+use crate::program::{Headers, check};
 
 /// What every client can do.
 const BASIC: &[&str] = &[
@@ -36,25 +36,32 @@ fn source(path: &str) -> String {
     binaries::root().join("tests/interop").join(path).display().to_string()
 }
 
-fn python(program: &str, cases: &[&[&str]], null_headers: NullHeaders) {
+fn python(program: &str, cases: &[&[&str]], headers: Headers) {
     let Some(python) = installed("venv/bin/python3") else { return };
     let mut command = Command::new(python);
     command.arg(source(program)).env("PYTHONDONTWRITEBYTECODE", "1");
-    check(command, &[], &cases.concat(), null_headers);
+    check(command, &[], &cases.concat(), headers);
 }
 
 fn java(jars: &str, cases: &[&[&str]]) {
     let (Some(java), Some(jars)) = (on_path("java"), installed(jars)) else { return };
     let mut command = Command::new(java);
     command.arg("-cp").arg(jars.join("*")).arg(source("java/Matrix.java"));
-    check(command, &[&source("records.json")], &cases.concat(), NullHeaders::Sent);
+    check(command, &[&source("records.json")], &cases.concat(), Headers::Any);
+}
+
+fn node(program: &str, cases: &[&[&str]], headers: Headers) {
+    let (Some(node), Some(modules)) = (on_path("node"), installed("node/node_modules")) else { return };
+    let mut command = Command::new(node);
+    command.arg(source(program)).env("NODE_PATH", modules);
+    check(command, &[&source("records.json")], &cases.concat(), headers);
 }
 
 fn go(client: &str, cases: &[&[&str]]) {
     let Some(program) = installed("go/matrix") else { return };
     let mut command = Command::new(program);
     command.arg(client);
-    check(command, &[&source("records.json")], &cases.concat(), NullHeaders::Sent);
+    check(command, &[&source("records.json")], &cases.concat(), Headers::Any);
 }
 
 #[test]
@@ -62,18 +69,18 @@ fn confluent_kafka_python_finds_a_kafka_broker() {
     python(
         "python/confluent.py",
         &[BASIC, ADMIN, &["admin-broker-configs", "admin-list-offsets"]],
-        NullHeaders::Sent,
+        Headers::Any,
     );
 }
 
 #[test]
 fn kafka_python_finds_a_kafka_broker() {
-    python("python/kafka_python.py", &[BASIC, ADMIN, &["admin-list-offsets"]], NullHeaders::Refused);
+    python("python/kafka_python.py", &[BASIC, ADMIN, &["admin-list-offsets"]], Headers::WithValues);
 }
 
 #[test]
 fn aiokafka_finds_a_kafka_broker() {
-    python("python/aio.py", &[BASIC, ADMIN], NullHeaders::Sent);
+    python("python/aio.py", &[BASIC, ADMIN], Headers::Any);
 }
 
 #[test]
@@ -100,4 +107,10 @@ fn franz_go_finds_a_kafka_broker() {
 #[test]
 fn sarama_finds_a_kafka_broker() {
     go("sarama", &[BASIC, ADMIN]);
+}
+
+#[test]
+fn kafkajs_finds_a_kafka_broker() {
+    let cases = ["too-large-message", "write-for-grpc", "admin-topics", "admin-partitions", "admin-configs"];
+    node("node/kafkajs.js", &[&cases, &["admin-delete-records"]], Headers::Grouped);
 }

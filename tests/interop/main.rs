@@ -15,6 +15,8 @@
 
 mod clients;
 mod installed;
+mod kcat;
 mod program;
 mod records;
 mod segments;
+mod tools;

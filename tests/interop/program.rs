@@ -20,11 +20,30 @@ const DEADLINE: Duration = Duration::from_secs(300);
 const FROM_GRPC: &str = "grpc-to-kafka";
 const TO_GRPC: &str = "kafka-to-grpc";
 
-/// Whether a client's producer can send a header that has no value.
+/// Which headers a client's producer can send.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NullHeaders {
-    Sent,
-    Refused,
+pub(crate) enum Headers {
+    Any,
+    /// Each has a value.
+    WithValues,
+    /// Each has a value, and those of one key follow each other.
+    Grouped,
+}
+
+impl Headers {
+    fn allow(self, headers: &[(String, Option<Vec<u8>>)]) -> bool {
+        let valued = headers.iter().all(|(_, value)| value.is_some());
+        let mut keys: Vec<&str> = headers.iter().map(|(key, _)| key.as_str()).collect();
+        keys.dedup();
+        let runs = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        match self {
+            Self::Any => true,
+            Self::WithValues => valued,
+            Self::Grouped => valued && runs == keys.len(),
+        }
+    }
 }
 
 /// A broker as the interop suite starts it.
@@ -34,7 +53,7 @@ pub(crate) fn broker(home: &Path) -> BrokerProcess {
 }
 
 /// Runs `command` with the broker's address, then `arguments`, then the names of `cases`; every case must be ok.
-pub(crate) fn check(mut command: Command, arguments: &[&str], cases: &[&str], null_headers: NullHeaders) {
+pub(crate) fn check(mut command: Command, arguments: &[&str], cases: &[&str], headers: Headers) {
     let home = tempfile::tempdir().unwrap();
     let broker = broker(home.path());
     prepare(&broker, home.path());
@@ -42,7 +61,7 @@ pub(crate) fn check(mut command: Command, arguments: &[&str], cases: &[&str], nu
     let complaints = judge(&mut command, home.path(), cases);
     assert!(complaints.is_empty(), "{command:?}\n{}\n{}", complaints.join("\n"), broker.log_tail());
     if cases.contains(&"write-for-grpc") {
-        assert_eq!(read_back(&broker), expected(null_headers), "what the client wrote, read over gRPC");
+        assert_eq!(read_back(&broker), expected(headers), "what the client wrote, read over gRPC");
     }
     assert!(broker.terminate().unwrap().success());
 }
@@ -101,10 +120,8 @@ fn read_back(broker: &BrokerProcess) -> Vec<Plain> {
     runtime.block_on(async { consume(&Client::connect(&broker.url()).await.unwrap(), TO_GRPC).await })
 }
 
-fn expected(null_headers: NullHeaders) -> Vec<Plain> {
-    let sent = |record: &Plain| {
-        null_headers == NullHeaders::Sent || record.headers.iter().all(|(_, value)| value.is_some())
-    };
+fn expected(headers: Headers) -> Vec<Plain> {
+    let sent = |record: &Plain| headers.allow(&record.headers);
     let numbered =
         |(offset, record): (usize, Plain)| Plain { offset: i64::try_from(offset).unwrap(), ..record };
     shapes().into_iter().filter(sent).enumerate().map(numbered).collect()

@@ -14,8 +14,9 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 })
 
 const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR, retry: { initialRetryTime: 50 } })
-/** Its producer refuses a header without a value. */
-const writable = shapes.filter((row) => row.headers.every(([, value]) => value !== null))
+/** Its producer refuses a header without a value, and has those of one key follow each other. */
+const grouped = (headers) => headers.filter(([key], at) => at === 0 || headers[at - 1][0] !== key).length === new Set(headers.map(([key]) => key)).size
+const writable = shapes.filter((row) => row.headers.every(([, value]) => value !== null) && grouped(row.headers))
 const RETENTION = { name: 'retention.ms', value: '-1' }
 
 async function withAdmin(use) {
