@@ -18,6 +18,10 @@ impl KafkaError {
     pub(crate) const INVALID_TOPIC_EXCEPTION: Self = Self(17);
     pub(crate) const NOT_ENOUGH_REPLICAS: Self = Self(19);
     pub(crate) const INVALID_REQUIRED_ACKS: Self = Self(21);
+    pub(crate) const INCONSISTENT_GROUP_PROTOCOL: Self = Self(23);
+    pub(crate) const INVALID_GROUP_ID: Self = Self(24);
+    pub(crate) const GROUP_ID_NOT_FOUND: Self = Self(69);
+    pub(crate) const MEMBER_ID_REQUIRED: Self = Self(79);
     pub(crate) const INVALID_TIMESTAMP: Self = Self(32);
     pub(crate) const UNSUPPORTED_VERSION: Self = Self(35);
     pub(crate) const TOPIC_ALREADY_EXISTS: Self = Self(36);

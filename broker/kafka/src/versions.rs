@@ -63,6 +63,20 @@ pub(crate) const DESCRIBE_CLUSTER: i16 = 60;
 pub(crate) const LIST_CONFIG_RESOURCES: i16 = 74;
 pub(crate) const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
+pub(crate) const OFFSET_COMMIT: i16 = 8;
+pub(crate) const OFFSET_FETCH: i16 = 9;
+pub(crate) const FIND_COORDINATOR: i16 = 10;
+pub(crate) const JOIN_GROUP: i16 = 11;
+pub(crate) const HEARTBEAT: i16 = 12;
+pub(crate) const LEAVE_GROUP: i16 = 13;
+pub(crate) const SYNC_GROUP: i16 = 14;
+pub(crate) const DESCRIBE_GROUPS: i16 = 15;
+pub(crate) const LIST_GROUPS: i16 = 16;
+pub(crate) const DELETE_GROUPS: i16 = 42;
+pub(crate) const OFFSET_DELETE: i16 = 47;
+pub(crate) const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
+pub(crate) const CONSUMER_GROUP_DESCRIBE: i16 = 69;
+
 const fn api(
     key: i16,
     name: &'static str,
@@ -94,6 +108,15 @@ pub const APIS: &[Api] = &[
         9,
         "a named topic that does not exist is created at once where allowed",
     ),
+    api(OFFSET_COMMIT, "OffsetCommit", (2, 10), 8, "durable when answered"),
+    api(OFFSET_FETCH, "OffsetFetch", (1, 10), 6, "nothing is ever unstable: there are no transactions"),
+    api(FIND_COORDINATOR, "FindCoordinator", (0, 5), 3, "the one broker coordinates everything"),
+    api(JOIN_GROUP, "JoinGroup", (0, 9), 6, ""),
+    api(HEARTBEAT, "Heartbeat", (0, 4), 4, ""),
+    api(LEAVE_GROUP, "LeaveGroup", (0, 5), 4, ""),
+    api(SYNC_GROUP, "SyncGroup", (0, 5), 4, ""),
+    api(DESCRIBE_GROUPS, "DescribeGroups", (0, 6), 5, "of classic groups"),
+    api(LIST_GROUPS, "ListGroups", (0, 5), 3, ""),
     api(API_VERSIONS, "ApiVersions", (0, 4), 3, "an unknown version is answered in version 0"),
     api(CREATE_TOPICS, "CreateTopics", (2, 7), 5, "one replica, whatever is asked for"),
     api(DELETE_TOPICS, "DeleteTopics", (1, 6), 4, "gone for good when answered"),
@@ -106,6 +129,7 @@ pub const APIS: &[Api] = &[
     api(ALTER_CONFIGS, "AlterConfigs", (0, 2), 2, "of topics; the broker's configs are read-only"),
     api(DESCRIBE_LOG_DIRS, "DescribeLogDirs", (1, 4), 2, "one directory; its total size is not told"),
     api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, ""),
+    api(DELETE_GROUPS, "DeleteGroups", (0, 2), 2, "of groups without members"),
     api(ELECT_LEADERS, "ElectLeaders", (0, 2), 2, "ELECTION_NOT_NEEDED: the one broker leads all partitions"),
     api(
         INCREMENTAL_ALTER_CONFIGS,
@@ -116,9 +140,12 @@ pub const APIS: &[Api] = &[
     ),
     api(ALTER_PARTITION_REASSIGNMENTS, "AlterPartitionReassignments", (0, 1), 0, "to broker 1 only"),
     api(LIST_PARTITION_REASSIGNMENTS, "ListPartitionReassignments", (0, 0), 0, "there are none"),
+    api(OFFSET_DELETE, "OffsetDelete", (0, 0), i16::MAX, ""),
     api(DESCRIBE_CLIENT_QUOTAS, "DescribeClientQuotas", (0, 1), 1, "there are none"),
     api(DESCRIBE_USER_SCRAM_CREDENTIALS, "DescribeUserScramCredentials", (0, 0), 0, "there are none"),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, "one broker"),
+    api(CONSUMER_GROUP_HEARTBEAT, "ConsumerGroupHeartbeat", (0, 1), 0, "assignors uniform and range"),
+    api(CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribe", (0, 1), 0, ""),
     api(LIST_CONFIG_RESOURCES, "ListConfigResources", (0, 1), 0, "topics and the broker"),
     api(DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", (0, 0), 0, ""),
 ];

@@ -50,7 +50,7 @@ pub(crate) fn route(
         DESCRIBE_CLUSTER => cold(api, context, call, body, describe_cluster::handle),
         LIST_CONFIG_RESOURCES => cold(api, context, call, body, list_config_resources::handle),
         DESCRIBE_TOPIC_PARTITIONS => cold(api, context, call, body, describe_topic_partitions::handle),
-        key => return Err(Refused::UnknownApi { key }),
+        _ => super::groups::route(api, context, call, body)?,
     })
 }
 

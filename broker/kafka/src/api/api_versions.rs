@@ -2,17 +2,20 @@
 //!
 //! * A version that is not known here is answered in the form of version 0, with UNSUPPORTED_VERSION and the
 //!   versions of this API, so that the client can ask again.
-//! * v3+: the client names its software; a name that breaks the rules is INVALID_REQUEST (KIP-511).
+//! * v3+: the features that are on; the client names its software; a name that breaks the rules is INVALID_REQUEST (KIP-511).
 
 use std::sync::Arc;
 
-use kafka_wire::api_versions_response::ApiVersion;
+use kafka_wire::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_wire::{ApiVersionsRequest, ApiVersionsResponse};
 
 use crate::context::{Call, Context};
 use crate::error::KafkaError;
 use crate::versions::{API_VERSIONS, APIS, Api};
 use crate::wire::message;
+
+/// The feature that tells clients that groups of the consumer protocol are served (KIP-848), and its level.
+const GROUP_VERSION: (&str, i16) = ("group.version", 1);
 
 pub(crate) async fn handle(
     _context: Arc<Context>,
@@ -25,7 +28,19 @@ pub(crate) async fn handle(
     if !named {
         return message!(ApiVersionsResponse { error_code: KafkaError::INVALID_REQUEST.code() });
     }
-    message!(ApiVersionsResponse { api_keys: APIS.iter().map(row).collect() })
+    let (name, level) = GROUP_VERSION;
+    let supported = message!(SupportedFeatureKey { name: name.into(), max_version: level });
+    let finalized = message!(FinalizedFeatureKey {
+        name: name.into(),
+        max_version_level: level,
+        min_version_level: level,
+    });
+    message!(ApiVersionsResponse {
+        api_keys: APIS.iter().map(row).collect(),
+        supported_features: vec![supported],
+        finalized_features_epoch: 1,
+        finalized_features: vec![finalized],
+    })
 }
 
 /// The answer to a version that is not known.
