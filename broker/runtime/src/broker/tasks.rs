@@ -6,9 +6,13 @@ use std::time::Duration;
 use tidelog_model::ErrorCode;
 
 use super::{Broker, Inner};
+use crate::partition::Partition;
 
 /// The shortest time between two rounds of writing down producers.
 const SAVING_PAUSE: Duration = Duration::from_millis(100);
+
+/// Partitions that write down producers at one time: they wait for the device.
+const SAVED_SIDE_BY_SIDE: usize = 8;
 
 impl Broker {
     /// Starts the tasks. They end with the broker, which they do not keep alive.
@@ -18,6 +22,8 @@ impl Broker {
         let disk =
             tokio::spawn(watch_disk(Arc::downgrade(&self.inner), self.inner.options.disk_check_interval));
         let mut tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // What this start has read is not to be read by the next one again.
+        self.inner.shared.want_saving();
         let saving = tokio::spawn(save_producers(Arc::downgrade(&self.inner)));
         tasks.extend([maintenance, disk, saving]);
     }
@@ -40,22 +46,11 @@ impl Broker {
         }
     }
 
-    /// Writes down what partitions remember of producers where a start would read many headers otherwise.
-    async fn save_wanted_producers(&self) {
+    /// The partitions of which a start would read many headers to know their producers.
+    fn unsaved_partitions(&self) -> Vec<Arc<Partition>> {
         let topics = self.topics();
-        let due =
-            topics.iter().flat_map(|topic| topic.partitions()).filter(|partition| partition.wants_saving());
-        for partition in due {
-            let (saved, one) = (Arc::clone(partition), Arc::clone(partition));
-            match tokio::task::spawn_blocking(move || saved.save_producers()).await {
-                Ok(Ok(())) => {}
-                // What is in the log is not in danger: a start reads more of it.
-                Ok(Err(error)) => {
-                    tracing::warn!(topic = %one.topic(), partition = %one.index(), %error, "producers not written down");
-                }
-                Err(error) => tracing::warn!(%error, "writing down producers ended early"),
-            }
-        }
+        let partitions = topics.iter().flat_map(|topic| topic.partitions());
+        partitions.filter(|partition| partition.wants_saving()).map(Arc::clone).collect()
     }
 
     /// Runs retention and compaction once over all partitions, and removals that did not succeed before.
@@ -96,9 +91,30 @@ async fn save_producers(broker: Weak<Inner>) {
         let Some(shared) = broker.upgrade().map(|inner| Arc::clone(&inner.shared)) else { return };
         shared.saving_wanted().await;
         let Some(inner) = broker.upgrade() else { return };
-        Broker { inner }.save_wanted_producers().await;
+        let due = Broker { inner }.unsaved_partitions();
+        save_all(&due).await;
         // However fast appends come, the device is not kept busy with this.
         tokio::time::sleep(SAVING_PAUSE).await;
+    }
+}
+
+/// Writes down what the partitions remember of producers. The broker may end meanwhile.
+async fn save_all(due: &[Arc<Partition>]) {
+    for some in due.chunks(SAVED_SIDE_BY_SIDE) {
+        let save = |one: &Arc<Partition>| {
+            let one = Arc::clone(one);
+            tokio::task::spawn_blocking(move || one.save_producers())
+        };
+        let saves: Vec<_> = some.iter().map(save).collect();
+        for (one, saved) in some.iter().zip(saves) {
+            let failed = match saved.await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            // What is in the log is not in danger: a start reads more of it.
+            tracing::warn!(topic = %one.topic(), partition = %one.index(), failed, "producers not written down");
+        }
     }
 }
 
