@@ -12,9 +12,9 @@ use futures::{StreamExt, stream};
 use tidelog_proto::v1::log_client::LogClient;
 use tidelog_proto::v1::log_server::{Log, LogServer};
 use tidelog_proto::v1::{
-    FetchOpen, FetchRecordsRequest, FetchRecordsResponse, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
-    ListOffsetsResponse, PartitionBatch, ProduceRecordsRequest, ProduceRecordsResponse, ProduceRequest,
-    ProduceResponse, ProduceResult, fetch_request,
+    FetchOpen, FetchRecordsRequest, FetchRecordsResponse, FetchRequest, FetchResponse, InitProducerIdRequest,
+    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, PartitionBatch, ProduceRecordsRequest,
+    ProduceRecordsResponse, ProduceRequest, ProduceResponse, ProduceResult, fetch_request,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
