@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidelog_log::sim_disk::SimDisk;
 use tidelog_model::{ErrorCode, GroupId, Offset, PartitionIndex, TopicName};
 use tidelog_runtime::group::{
     GroupHeartbeat, GroupMember, GroupProtocol, JoinGroup, JoinGroupReply, Joined, MemberAssignment,
@@ -121,4 +123,34 @@ async fn who_waits_for_a_generation_is_told_when_the_broker_goes_away() {
     assert_eq!(waiting.await.unwrap().unwrap_err().code, ErrorCode::ShuttingDown);
     let late = commit(&broker, GroupMember::none(), 1).await.unwrap_err();
     assert_eq!(late.code, ErrorCode::ShuttingDown);
+}
+
+#[tokio::test]
+async fn what_could_not_be_stored_was_never_seen_and_groups_go_on_when_there_is_room_again() {
+    let disk = SimDisk::new(7);
+    let options = BrokerOptions { disk: Arc::new(disk.clone()), ..options(Path::new("/data"), 0) };
+    let broker = Broker::open(options).await.unwrap();
+    let name = TopicName::new("orders").unwrap();
+    let create = CreateTopic { name, partitions: Some(1), configs: BTreeMap::new(), validate_only: false };
+    broker.create_topic(create).await.unwrap();
+    commit(&broker, GroupMember::none(), 7).await.unwrap();
+    disk.set_capacity(Some(disk.used_bytes()));
+    // Space that was set aside before may take some commits still.
+    let mut stored = 7;
+    let error = loop {
+        match commit(&broker, GroupMember::none(), stored + 1).await {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 1_000_000, "the disk does not fill");
+    };
+    assert_eq!(error.code, ErrorCode::CoordinatorNotAvailable, "{error}");
+    disk.set_capacity(None);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while commit(&broker, GroupMember::none(), stored + 2).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "the groups do not come back");
+        tokio::task::yield_now().await;
+    }
+    let found = broker.fetch_offsets(FetchOffsets::all(group())).await.unwrap();
+    assert_eq!(found.iter().map(|held| held.offset.get()).collect::<Vec<_>>(), [stored + 2]);
 }
