@@ -12,7 +12,7 @@ use crate::group::config::{GroupConfig, GroupLimits};
 use crate::group::error::GroupError;
 use crate::group::groups::Token;
 
-/// What a member that waits weighs beside its metadata, at most about.
+/// The most ids a group gives out that were not used yet.
 const PENDING_MAX: usize = 10_000;
 
 /// Checks what does not depend on the group.
