@@ -31,6 +31,7 @@ impl KafkaError {
     pub(crate) const INVALID_CONFIG: Self = Self(40);
     pub(crate) const INVALID_REQUEST: Self = Self(42);
     pub(crate) const POLICY_VIOLATION: Self = Self(44);
+    pub(crate) const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Self = Self(53);
     pub(crate) const SECURITY_DISABLED: Self = Self(54);
     pub(crate) const KAFKA_STORAGE_ERROR: Self = Self(56);
     pub(crate) const FETCH_SESSION_ID_NOT_FOUND: Self = Self(70);

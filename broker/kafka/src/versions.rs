@@ -45,6 +45,7 @@ pub(crate) const API_VERSIONS: i16 = 18;
 pub(crate) const CREATE_TOPICS: i16 = 19;
 pub(crate) const DELETE_TOPICS: i16 = 20;
 pub(crate) const DELETE_RECORDS: i16 = 21;
+pub(crate) const INIT_PRODUCER_ID: i16 = 22;
 pub(crate) const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 pub(crate) const DESCRIBE_ACLS: i16 = 29;
 pub(crate) const CREATE_ACLS: i16 = 30;
@@ -121,6 +122,13 @@ pub const APIS: &[Api] = &[
     api(CREATE_TOPICS, "CreateTopics", (2, 7), 5, "one replica, whatever is asked for"),
     api(DELETE_TOPICS, "DeleteTopics", (1, 6), 4, "gone for good when answered"),
     api(DELETE_RECORDS, "DeleteRecords", (0, 2), 2, "moves the log start, durably"),
+    api(
+        INIT_PRODUCER_ID,
+        "InitProducerId",
+        (0, 5),
+        2,
+        "without a transactional id: there are no transactions",
+    ),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, "of records that can be read"),
     api(DESCRIBE_ACLS, "DescribeAcls", (1, 3), 2, "SECURITY_DISABLED: there is no authorizer"),
     api(CREATE_ACLS, "CreateAcls", (1, 3), 2, "SECURITY_DISABLED: there is no authorizer"),
