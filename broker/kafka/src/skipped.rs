@@ -53,6 +53,7 @@ pub const SKIPPED: &[Skipped] = &[
     skipped(57, "UpdateFeatures", "there are no features to switch"),
     skipped(58, "Envelope", INSIDE),
     skipped(59, "FetchSnapshot", QUORUM),
+    skipped(61, "DescribeProducers", TRANSACTIONS),
     skipped(62, "BrokerRegistration", QUORUM),
     skipped(63, "BrokerHeartbeat", QUORUM),
     skipped(64, "UnregisterBroker", "there is one broker"),

@@ -17,3 +17,14 @@ fn names_versions_and_flexible_versions_are_the_protocols() {
         assert_eq!(flexible, api.flexible_from, "{}", api.name);
     }
 }
+
+#[test]
+fn every_api_is_served_or_skipped() {
+    let is_known = |key| find(key).is_some() || SKIPPED.iter().any(|skipped| skipped.key == key);
+    let missing: Vec<&str> = kafka_wire::API_DESCRIPTORS
+        .iter()
+        .filter(|known| !is_known(known.api_key.value()))
+        .map(|known| known.request.name)
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

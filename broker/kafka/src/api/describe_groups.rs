@@ -59,5 +59,7 @@ fn refused(version: i16, failure: &Failure) -> DescribedGroup {
     let missing = failure.error == KafkaError::GROUP_ID_NOT_FOUND;
     let error_code = if missing && version < 6 { 0 } else { failure.code() };
     let group_state = if missing { "Dead" } else { "" };
-    message!(DescribedGroup { error_code, error_message: failure.message(), group_state: group_state.into() })
+    // Older versions have no place for the text.
+    let error_message = failure.message().filter(|_| version >= 6);
+    message!(DescribedGroup { error_code, error_message, group_state: group_state.into() })
 }

@@ -101,3 +101,7 @@ pub(super) fn indexes(partitions: &BTreeSet<PartitionIndex>) -> Vec<i32> {
 pub(super) fn topic_name(broker: &Broker, id: TopicId) -> StrBytes {
     broker.topic_by_id(id).map_or_else(StrBytes::default, |topic| topic.name().as_str().into())
 }
+
+#[cfg(test)]
+#[path = "groups_tests.rs"]
+mod tests;
