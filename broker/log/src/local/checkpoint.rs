@@ -129,6 +129,9 @@ impl SharedJournal {
         // What the journal holds of others must be somewhere else before it is emptied.
         let Some(logs) = logs else { return Ok(()) };
         if !logs.iter().all(|log| log.checkpoint() == Checkpoint::Durable) {
+            if let State::Ready(journal) = &mut self.lock().state {
+                journal.keep();
+            }
             let error = std::io::Error::other("the journal holds what could not be made durable elsewhere");
             return Err(failed("empty the journal in", &self.root)(error));
         }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::config::LogConfig;
 use crate::engine::{AppendFailure, CommitListener, PartitionId, PartitionLog, ReadOutcome, ReadWait};
-use crate::local::journal::{self, Appended};
+use crate::local::journal::Appended;
+use crate::local::journal_read;
 use crate::local::local_log::{Checkpoint, LocalLog};
 use crate::local::{LogDir, LogDirOptions, Threads};
 use crate::sim_disk::{CallKind, Fault, SimDisk};
@@ -30,20 +31,104 @@ fn id() -> PartitionId {
 }
 
 fn open(disk: &SimDisk) -> (LogDir, Arc<LocalLog>, Arc<Rejected>) {
-    let options = LogDirOptions {
-        sync_threads: 0,
-        threads: Threads::None,
-        journal_bytes: 64 << 10,
-        journal_parts_min: 1,
-    };
-    let dir = LogDir::open(Arc::new(disk.clone()), Path::new("/data"), options).unwrap();
+    let dir = open_dir(disk, 64 << 10);
+    let (log, heard) = open_log(&dir, id());
+    (dir, log, heard)
+}
+
+fn open_dir(disk: &SimDisk, journal_bytes: u64) -> LogDir {
+    let options =
+        LogDirOptions { sync_threads: 0, threads: Threads::None, journal_bytes, journal_parts_min: 1 };
+    LogDir::open(Arc::new(disk.clone()), Path::new("/data"), options).unwrap()
+}
+
+fn open_log(dir: &LogDir, id: PartitionId) -> (Arc<LocalLog>, Arc<Rejected>) {
     let heard = Arc::new(Rejected::default());
     let listener = Arc::clone(&heard) as Arc<dyn CommitListener>;
     let (topic, now) = (TopicName::new("orders").unwrap(), Timestamp::from_millis(0));
-    let opened = dir.open_partition(id(), &topic, LogConfig::default(), now, listener).unwrap();
-    let log = dir.open_log(id()).unwrap();
+    let opened = dir.open_partition(id, &topic, LogConfig::default(), now, listener).unwrap();
+    let log = dir.open_log(id).unwrap();
     drop(opened);
-    (dir, log, heard)
+    (log, heard)
+}
+
+const OTHER: TopicId = TopicId::from_uuid(Uuid::from_u128(4));
+
+fn other() -> PartitionId {
+    PartitionId { topic_id: OTHER, partition: PartitionIndex::new(0).unwrap() }
+}
+
+/// Two partitions whose batches lie in the journal, which has no room left: a frame is in each file.
+fn full_journal(disk: &SimDisk) -> (LogDir, Arc<LocalLog>, Arc<LocalLog>) {
+    let dir = open_dir(disk, 4096);
+    let ((log, _), (kept, _)) = (open_log(&dir, id()), open_log(&dir, other()));
+    // The first one asks for the journal.
+    append(&dir, &log, 0);
+    append(&dir, &log, 1);
+    disk.fail_always(CallKind::Open, Some(Fault::Io));
+    append(&dir, &kept, 0);
+    assert!(log.tail().journaled && kept.tail().journaled);
+    (dir, log, kept)
+}
+
+fn in_journal(disk: &SimDisk) -> Vec<PartitionId> {
+    let held = journal_read::read_back(disk, Path::new("/data")).unwrap();
+    held.iter().map(|held| held.id).collect()
+}
+
+#[test]
+fn a_removal_of_a_topic_that_is_tried_again_is_finished() {
+    let disk = SimDisk::new(1);
+    let (dir, _log, kept) = full_journal(&disk);
+    dir.remove_topic(TOPIC).unwrap_err();
+    assert!(dir.remove_topic(TOPIC).is_err(), "nothing has changed");
+    disk.fail_always(CallKind::Open, None);
+    dir.remove_topic(TOPIC).unwrap();
+    assert_eq!(in_journal(&disk), []);
+    append(&dir, &kept, 1);
+    assert_eq!(in_journal(&disk), [other()], "the journal is of use again");
+    // Nothing of the removed one gets into one of the same id.
+    drop((_log, dir));
+    let disk = disk.kill();
+    let (_dir, log, _heard) = open(&disk);
+    assert_eq!(log.stats().size_bytes, 0);
+}
+
+#[test]
+fn a_removal_that_could_not_be_finished_does_not_take_the_journal_from_others() {
+    let disk = SimDisk::new(1);
+    let (dir, _log, kept) = full_journal(&disk);
+    dir.remove_topic(TOPIC).unwrap_err();
+    disk.fail_always(CallKind::Open, None);
+    // Its files get free.
+    append(&dir, &kept, 1);
+    append(&dir, &kept, 2);
+    let held = journal_read::read_back(&disk, Path::new("/data")).unwrap();
+    assert!(held.iter().any(|held| held.id == other() && held.position > 0), "{held:?}");
+}
+
+/// Its segment could not be synced, so the journal is all there is.
+#[test]
+fn what_only_the_journal_holds_of_a_failed_partition_outlives_the_removal_of_another() {
+    let disk = SimDisk::new(1);
+    let (dir, log, kept) = full_journal(&disk);
+    disk.fail_always(CallKind::Open, None);
+    disk.fail_always(CallKind::SyncData, Some(Fault::Io));
+    assert_eq!(kept.checkpoint(), Checkpoint::Never);
+    disk.fail_always(CallKind::SyncData, None);
+    for base in 2..6 {
+        append(&dir, &log, base);
+    }
+    drop(dir.remove_topic(TOPIC));
+    drop((dir, log, kept));
+    for seed in 0..20 {
+        let disk = disk.crash(seed);
+        let dir = open_dir(&disk, 4096);
+        let (kept, _heard) = open_log(&dir, other());
+        let end = Offset::new(1).unwrap();
+        let read = kept.read(Offset::ZERO, end, 1000, ReadWait::MayBlock).unwrap();
+        assert!(matches!(read, ReadOutcome::Batches(slice) if slice.next_offset == end), "seed {seed}");
+    }
 }
 
 /// Appends one record in a round of its own.
@@ -118,5 +203,5 @@ fn what_ends_after_a_removal_leaves_nothing_to_a_partition_of_the_same_id() {
     };
     let late = Appended { id: id(), segment: Offset::ZERO, position: 0, batches: vec![batch] };
     assert!(!dir.shared_journal().commit(&[(Arc::clone(&log), late)]));
-    assert!(journal::read_back(&disk, Path::new("/data")).unwrap().is_empty());
+    assert!(journal_read::read_back(&disk, Path::new("/data")).unwrap().is_empty());
 }

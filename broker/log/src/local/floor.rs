@@ -135,11 +135,14 @@ impl FloorTable {
 
     /// Forgets a partition that is gone.
     pub(super) fn remove(&self, id: PartitionId) -> Result<(), StorageError> {
-        let Some(slot) = self.lock().used.remove(&id) else { return Ok(()) };
+        let Some(slot) = self.lock().used.get(&id).copied() else { return Ok(()) };
         let empty = [0; 2 * ENTRY_BYTES];
         file::write_all(self.file.as_ref(), &mut [IoSlice::new(&empty)], slot.number * SLOT_BYTES)
             .map_err(failed("write", &self.path))?;
-        self.lock().free.push(slot.number);
+        // Only now, so that a removal that is tried again does not pass over it.
+        let mut slots = self.lock();
+        slots.used.remove(&id);
+        slots.free.push(slot.number);
         Ok(())
     }
 

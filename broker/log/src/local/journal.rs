@@ -21,7 +21,8 @@
 //! **Invariants**
 //! * Bytes are in the journal only if all bytes of their segment before them are durable or in the journal.
 //! * A file is used again only after every segment it has bytes of was synced; where such a sync fails, it
-//!   never is.
+//!   never is. Its front is erased, durably, as soon as that is so: frames of an earlier turn are never seen.
+//! * Of two files the older one is erased first: a note that something is void outlives what it is about.
 //! * After a failed write or sync of the journal no further round goes there.
 
 use std::collections::BTreeMap;
@@ -30,8 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidelog_model::batch::AssignedBatch;
-use tidelog_model::{LeaderEpoch, Offset, PartitionIndex, TopicId};
-use uuid::Uuid;
+use tidelog_model::{LeaderEpoch, Offset};
 
 use super::file::{self, wide};
 use super::local_log::{Checkpoint, LocalLog};
@@ -39,14 +39,16 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::engine::PartitionId;
 use crate::error::{StorageError, failed};
 
-const NAMES: [&str; 2] = ["journal-0", "journal-1"];
-const MAGIC: [u8; 8] = *b"tidelogj";
-const HEADER_BYTES: usize = 64;
+pub(super) const NAMES: [&str; 2] = ["journal-0", "journal-1"];
+pub(super) const MAGIC: [u8; 8] = *b"tidelogj";
+pub(super) const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 40;
-const BLOCK_BYTES: u64 = 4096;
+pub(super) const BLOCK_BYTES: u64 = 4096;
 const ZEROS: [u8; 4096] = [0; 4096];
+/// What a device writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
 /// The position that says: forget what came before of this partition.
-const FORGET: u64 = u64::MAX;
+pub(super) const FORGET: u64 = u64::MAX;
 
 /// Larger parts are cheaper to sync where they are than to write twice.
 const PART_BYTES_MAX: u64 = 16 << 10;
@@ -89,6 +91,24 @@ struct Half {
     free: bool,
     /// One of its segments could not be made durable.
     stuck: bool,
+}
+
+impl Half {
+    /// Ascends from the older file to the newer one.
+    fn age(&self) -> u64 {
+        // One that is about to be used again may still hold its last turn.
+        if self.used == 0 { 0 } else { self.first }
+    }
+
+    /// Erases it for its next turn, durably.
+    fn empty(&mut self) -> Result<(), StorageError> {
+        erase(self.file.as_ref()).map_err(failed("write", &self.path))?;
+        self.partitions.clear();
+        self.used = 0;
+        self.free = true;
+        self.stuck = false;
+        Ok(())
+    }
 }
 
 /// What one of the files waits for.
@@ -239,32 +259,36 @@ impl Journal {
         let Some(half) = self.halves.iter_mut().find(same_turn) else { return };
         match worst {
             Checkpoint::Durable => {
-                half.partitions.clear();
-                half.free = true;
+                if let Err(error) = half.empty() {
+                    tracing::error!(%error, "the journal is given up: segments are synced one by one");
+                    self.broken = true;
+                }
             }
             Checkpoint::Later => {}
-            Checkpoint::Never => {
-                half.partitions.clear();
-                half.stuck = true;
-            }
+            // The partitions stay: what the file holds of them is nowhere else, so it must not be emptied.
+            Checkpoint::Never => half.stuck = true,
         }
     }
 
     /// Empties both files; every segment must be durable.
     pub(super) fn clear(&mut self) -> Result<(), StorageError> {
-        for half in &mut self.halves {
-            erase(half.file.as_ref()).map_err(failed("write", &half.path))?;
-            half.partitions.clear();
-            half.used = 0;
-            half.free = true;
-        }
+        let mut halves: Vec<&mut Half> = self.halves.iter_mut().collect();
+        halves.sort_by_key(|half| half.age());
+        let emptied = halves.into_iter().try_for_each(Half::empty);
+        // What could not be erased is in no known state: nothing may come behind it.
+        self.broken |= emptied.is_err();
+        self.clearing = emptied.is_err();
+        emptied
+    }
+
+    /// Goes on with what it holds after [`Self::forget`], because that could not be made durable elsewhere.
+    pub(super) fn keep(&mut self) {
         self.clearing = false;
-        Ok(())
     }
 }
 
 /// The bytes a frame takes in the file.
-fn frame_bytes(entries: usize, bytes: u64) -> u64 {
+pub(super) fn frame_bytes(entries: usize, bytes: u64) -> u64 {
     let all = wide(HEADER_BYTES) + wide(entries) * wide(ENTRY_BYTES) + bytes;
     all.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
 }
@@ -283,8 +307,10 @@ fn fill(file: &dyn DiskFile, size: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn erase(file: &dyn DiskFile) -> io::Result<()> {
-    file::write_all(file, &mut [IoSlice::new(&ZEROS)], 0)?;
+/// Erases the first header. One sector and no more, so that a power cut leaves the whole turn or nothing of it.
+pub(super) fn erase(file: &dyn DiskFile) -> io::Result<()> {
+    let sector = ZEROS.get(..SECTOR_BYTES).unwrap_or_default();
+    file::write_all(file, &mut [IoSlice::new(sector)], 0)?;
     file.sync_data()
 }
 
@@ -301,27 +327,6 @@ fn encode_header(first: u64, sequence: u64, length: u64, payload_crc: u32) -> [u
     out.first_chunk().copied().unwrap_or([0; HEADER_BYTES])
 }
 
-/// A frame's header.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    first: u64,
-    sequence: u64,
-    length: u64,
-    payload_crc: u32,
-}
-
-fn decode_header(bytes: &[u8]) -> Option<Frame> {
-    let (body, crc) = bytes.first_chunk::<HEADER_BYTES>()?.split_last_chunk::<4>()?;
-    if crc32c::crc32c(body) != u32::from_be_bytes(*crc) {
-        return None;
-    }
-    let mut rest = body.strip_prefix(&MAGIC)?;
-    let mut number = || take::<8>(&mut rest).map(u64::from_be_bytes);
-    let (first, sequence, length) = (number()?, number()?, number()?);
-    let payload_crc = u32::from_be_bytes(*body.last_chunk()?);
-    Some(Frame { first, sequence, length, payload_crc })
-}
-
 fn encode_entry(id: PartitionId, segment: Offset, position: u64, length: u32) -> [u8; ENTRY_BYTES] {
     let mut out = Vec::with_capacity(ENTRY_BYTES);
     out.extend_from_slice(id.topic_id.uuid().as_bytes());
@@ -330,101 +335,6 @@ fn encode_entry(id: PartitionId, segment: Offset, position: u64, length: u32) ->
     out.extend_from_slice(&position.to_be_bytes());
     out.extend_from_slice(&length.to_be_bytes());
     out.first_chunk().copied().unwrap_or([0; ENTRY_BYTES])
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
-}
-
-/// Bytes of a segment that the journal holds.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) id: PartitionId,
-    pub(super) segment: Offset,
-    pub(super) position: u64,
-    pub(super) bytes: Vec<u8>,
-}
-
-/// What the journal of the last run holds, in the order in which it was written.
-pub(super) fn read_back(disk: &dyn Disk, root: &Path) -> Result<Vec<Held>, StorageError> {
-    let mut frames: Vec<(u64, Vec<u8>)> = Vec::new();
-    for name in NAMES {
-        let path = root.join(name);
-        let file = match disk.open(&path, OpenMode::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed("open", &path)(error)),
-        };
-        // What a failed sync has left in the cache may not be on the device.
-        file.drop_cache(0).map_err(failed("drop the cache of", &path))?;
-        read_frames(file.as_ref(), &mut frames).map_err(failed("read", &path))?;
-    }
-    frames.sort_unstable_by_key(|(sequence, _)| *sequence);
-    let mut held: Vec<Held> = Vec::new();
-    for (_, payload) in frames {
-        let mut rest = payload.as_slice();
-        while let Some(entry) = next_entry(&mut rest) {
-            if entry.position == FORGET {
-                held.retain(|held| held.id != entry.id);
-            } else {
-                held.push(entry);
-            }
-        }
-    }
-    Ok(held)
-}
-
-fn read_frames(file: &dyn DiskFile, frames: &mut Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-    let size = file.size()?;
-    let mut position = 0;
-    let mut turn: Option<Frame> = None;
-    loop {
-        let mut header = [0; HEADER_BYTES];
-        if file::read_at(file, &mut header, position)? < HEADER_BYTES {
-            return Ok(());
-        }
-        let Some(frame) = decode_header(&header) else { return Ok(()) };
-        let follows = turn.map_or(frame.sequence == frame.first, |last| {
-            frame.first == last.first && frame.sequence == last.sequence + 1
-        });
-        if !follows || frame.length > size.saturating_sub(position) {
-            return Ok(());
-        }
-        let mut payload = vec![0; usize::try_from(frame.length).unwrap_or(0)];
-        let read = file::read_at(file, &mut payload, position + wide(HEADER_BYTES))?;
-        if read < payload.len() || crc32c::crc32c(&payload) != frame.payload_crc {
-            return Ok(());
-        }
-        frames.push((frame.sequence, payload));
-        turn = Some(frame);
-        position += frame_bytes(0, frame.length);
-    }
-}
-
-fn next_entry(rest: &mut &[u8]) -> Option<Held> {
-    let topic_id = TopicId::from_uuid(Uuid::from_bytes(take(rest)?));
-    let partition = PartitionIndex::new(i32::from_be_bytes(take(rest)?))?;
-    let segment = Offset::new(i64::from_be_bytes(take(rest)?))?;
-    let position = u64::from_be_bytes(take(rest)?);
-    let length = usize::try_from(u32::from_be_bytes(take(rest)?)).ok()?;
-    let (bytes, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(Held { id: PartitionId { topic_id, partition }, segment, position, bytes: bytes.to_vec() })
-}
-
-/// Empties what is there of the last run's journal.
-pub(super) fn discard(disk: &dyn Disk, root: &Path) -> Result<(), StorageError> {
-    for name in NAMES {
-        let path = root.join(name);
-        match disk.open(&path, OpenMode::ReadWrite) {
-            Ok(file) => erase(file.as_ref()).map_err(failed("write", &path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("open", &path)(error)),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

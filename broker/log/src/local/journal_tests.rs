@@ -1,8 +1,11 @@
 use tidelog_model::batch::{BatchBuilder, Compression};
-use tidelog_model::{LeaderEpoch, Timestamp};
+use tidelog_model::{LeaderEpoch, PartitionIndex, Timestamp, TopicId};
+use uuid::Uuid;
 
 use super::*;
+use crate::local::journal_read::{discard, read_back};
 use crate::os_disk::OsDisk;
+use crate::sim_disk::SimDisk;
 
 fn id(partition: i32) -> PartitionId {
     let topic_id = TopicId::from_uuid(Uuid::from_u128(7));
@@ -75,6 +78,18 @@ fn frames_of_an_earlier_run_or_turn_are_not_taken_for_the_next_ones() {
     assert_eq!(held(dir.path()), [(9, 0, b"new".to_vec())]);
 }
 
+/// Flips a bit of a byte of a file of the journal, and flips it back after a look.
+fn with_flipped(journal: &Journal, half: usize, at: u64, look: impl FnOnce()) {
+    let file = &journal.halves[half].file;
+    let mut old = [0];
+    file.read_at(&mut old, at).unwrap();
+    file.write_at(&[IoSlice::new(&[old[0] ^ 1])], at).unwrap();
+    look();
+    file.write_at(&[IoSlice::new(&old)], at).unwrap();
+}
+
+const FRAME_USED: u64 = (HEADER_BYTES + ENTRY_BYTES + 10) as u64;
+
 #[test]
 fn a_torn_frame_ends_what_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -82,15 +97,80 @@ fn a_torn_frame_ends_what_is_read_back() {
     for number in 0..3 {
         frame(&mut journal, number, 0, b"0123456789");
     }
-    for byte in 0..u64::from(u8::try_from(HEADER_BYTES + ENTRY_BYTES + 10).unwrap()) {
-        let file = &journal.halves[0].file;
-        let mut old = [0];
-        file.read_at(&mut old, BLOCK_BYTES + byte).unwrap();
-        file.write_at(&[IoSlice::new(&[old[0] ^ 1])], BLOCK_BYTES + byte).unwrap();
-        assert_eq!(held(dir.path()).len(), 1, "byte {byte}");
-        file.write_at(&[IoSlice::new(&old)], BLOCK_BYTES + byte).unwrap();
+    for byte in 0..FRAME_USED {
+        with_flipped(&journal, 0, 2 * BLOCK_BYTES + byte, || {
+            assert_eq!(held(dir.path()).len(), 2, "byte {byte}");
+        });
     }
     assert_eq!(held(dir.path()).len(), 3);
+}
+
+/// A frame is written after the one before it was synced, so that one was durable.
+#[test]
+fn a_broken_frame_before_a_whole_one_is_named_and_not_taken_for_a_torn_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&OsDisk, dir.path(), 3 * BLOCK_BYTES, epoch(0)).unwrap();
+    for number in 0..5 {
+        frame(&mut journal, number, 0, b"0123456789");
+    }
+    // Frame 2 is the last one of its file; the other file goes on after it.
+    for (half, block) in [(0, 1), (0, 2), (1, 0)] {
+        for byte in 0..FRAME_USED {
+            if half == 1 && byte < HEADER_BYTES as u64 {
+                // A file that is used again looks like this, too.
+                continue;
+            }
+            let at = block * BLOCK_BYTES + byte;
+            with_flipped(&journal, half, at, || {
+                let broken = read_back(&OsDisk, dir.path()).unwrap_err().to_string();
+                let place = format!("byte {}", block * BLOCK_BYTES);
+                assert!(broken.contains(NAMES[half]) && broken.contains(&place), "{at}: {broken}");
+            });
+        }
+    }
+    assert_eq!(held(dir.path()).len(), 5);
+}
+
+/// Two files, of which the newer one says that what the older one holds of partition 0 is void.
+fn one_file_forgets_what_the_other_holds(disk: &SimDisk, newer: usize) -> Journal {
+    let root = Path::new("/");
+    let mut journal = Journal::create(disk, root, BLOCK_BYTES, epoch(0)).unwrap();
+    if newer == 0 {
+        frame(&mut journal, 1, 0, b"first");
+    }
+    frame(&mut journal, 0, 0, b"gone");
+    if newer == 0 {
+        let turn = journal.draining().unwrap().turn;
+        journal.drained(turn, Checkpoint::Durable);
+    }
+    journal.forget(id(0)).unwrap();
+    assert_eq!(journal.active, newer);
+    assert!(read_back(disk, root).unwrap().is_empty());
+    journal
+}
+
+#[test]
+fn a_crash_while_the_journal_is_emptied_brings_nothing_back_that_was_removed() {
+    let root = Path::new("/");
+    for newer in [0, 1] {
+        for calls in 0..6 {
+            for seed in 0..20 {
+                let disk = SimDisk::new(seed);
+                let mut journal = one_file_forgets_what_the_other_holds(&disk, newer);
+                disk.stop_after(calls);
+                drop(journal.clear());
+                let after = disk.crash(seed);
+                assert!(read_back(&after, root).unwrap().is_empty(), "clear: {newer} {calls} {seed}");
+
+                let disk = SimDisk::new(seed);
+                drop(one_file_forgets_what_the_other_holds(&disk, newer));
+                disk.stop_after(calls);
+                drop(discard(&disk, root));
+                let after = disk.crash(seed);
+                assert!(read_back(&after, root).unwrap().is_empty(), "discard: {newer} {calls} {seed}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! <root>/topics/<topic id>/<partition>/<base offset>.{log,index,timeindex}  log-start  cleaner-offset-checkpoint
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -77,8 +78,9 @@ pub struct LogDir {
     /// The commit thread and the checkpoint thread; empty once they have ended, or where there are none.
     threads: Mutex<Vec<JoinHandle<()>>>,
     clean: bool,
-    /// Serialises the creation and removal of topics' directories.
-    names: Mutex<()>,
+    /// Serialises the creation and removal of topics' directories. Partitions that are removed but for the note
+    /// in the journal that says so.
+    names: Mutex<BTreeSet<PartitionId>>,
     _lock: Arc<dyn DiskFile>,
 }
 
@@ -125,7 +127,7 @@ impl LogDir {
             journal,
             threads: Mutex::new(Vec::new()),
             clean,
-            names: Mutex::new(()),
+            names: Mutex::default(),
             _lock: lock,
         };
         if threaded {
@@ -306,9 +308,12 @@ impl LogDir {
     /// # Errors
     /// As [`Self::remove_partition`].
     pub fn remove_topic(&self, id: TopicId) -> Result<(), StorageError> {
-        let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let partitions: Vec<PartitionId> =
-            self.floors.partitions_of(id).into_iter().chain(self.committer.partitions_of(id)).collect();
+        let mut unnoted = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.floors.partitions_of(id).into_iter().chain(self.committer.partitions_of(id));
+        // Before anything is forgotten, so that another try knows them, too.
+        unnoted.extend(known);
+        let of_topic = |partition: &&PartitionId| partition.topic_id == id;
+        let partitions: Vec<PartitionId> = unnoted.iter().filter(of_topic).copied().collect();
         for partition in &partitions {
             self.committer.forget(*partition);
             self.floors.remove(*partition)?;
@@ -317,6 +322,7 @@ impl LogDir {
         let gone = set_aside(self.disk.as_ref(), &self.root.join(TOPICS), &dir_name(id))?;
         for partition in partitions {
             self.journal.forget(partition)?;
+            unnoted.remove(&partition);
         }
         remove_tree(self.disk.as_ref(), &gone)
     }

@@ -21,6 +21,7 @@ mod floor;
 mod identity;
 mod index;
 mod journal;
+mod journal_read;
 mod local_log;
 mod log_dir;
 mod producers;
