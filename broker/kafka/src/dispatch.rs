@@ -16,7 +16,8 @@ use crate::frame::Frame;
 use crate::header::{self, HeaderError};
 use crate::response::Response;
 use crate::versions::{
-    self, API_VERSIONS, Api, FETCH, LIST_OFFSETS, METADATA, OFFSET_FOR_LEADER_EPOCH, PRODUCE,
+    self, API_VERSIONS, Api, FETCH, INIT_PRODUCER_ID, LIST_OFFSETS, METADATA, OFFSET_FOR_LEADER_EPOCH,
+    PRODUCE,
 };
 use crate::wire::{self, WireError};
 
@@ -99,6 +100,7 @@ fn route(api: &'static Api, context: Arc<Context>, call: Call, body: Bytes) -> R
         LIST_OFFSETS => cold(api, context, call, body, api::list_offsets::handle),
         OFFSET_FOR_LEADER_EPOCH => cold(api, context, call, body, api::offset_for_leader_epoch::handle),
         METADATA => cold(api, context, call, body, api::metadata::handle),
+        INIT_PRODUCER_ID => cold(api, context, call, body, api::init_producer_id::handle),
         API_VERSIONS => cold(api, context, call, body, api::api_versions::handle),
         _ => api::admin::route(api, context, call, body)?,
     })

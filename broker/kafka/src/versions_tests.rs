@@ -1,4 +1,5 @@
 use super::*;
+use crate::skipped::SKIPPED;
 
 #[test]
 fn the_table_is_sorted_and_names_no_api_twice() {
