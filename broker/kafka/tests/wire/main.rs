@@ -4,4 +4,5 @@
 mod client;
 mod fetch;
 mod frames;
+mod idempotent;
 mod produce;
