@@ -25,7 +25,7 @@ mod find_coordinator;
 pub(crate) mod groups;
 mod heartbeat;
 mod incremental_alter_configs;
-mod init_producer_id;
+pub(crate) mod init_producer_id;
 mod join_group;
 mod leave_group;
 mod list_config_resources;
