@@ -29,8 +29,11 @@ const BASIC: &[&str] = &[
 /// Admin operations that every client has.
 const ADMIN: &[&str] = &["admin-topics", "admin-partitions", "admin-configs", "admin-delete-records"];
 
-/// What Kafka's Java client can do without a producer id, which it asks for by default.
-const JAVA_BASIC: &[&str] = &["acks-0", "acks-1", "acks-all", "read-from-grpc"];
+/// Consumer groups of the classic protocol, and their administration.
+const GROUPS: &[&str] = &["group-commit", "group-members", "group-static", "admin-groups"];
+
+/// Consumer groups of the protocol of KIP-848.
+const CONSUMER_GROUPS: &[&str] = &["group-consumer-commit", "group-consumer-members"];
 
 fn source(path: &str) -> String {
     binaries::root().join("tests/interop").join(path).display().to_string()
@@ -68,26 +71,56 @@ fn go(client: &str, cases: &[&[&str]]) {
 fn confluent_kafka_python_finds_a_kafka_broker() {
     python(
         "python/confluent.py",
-        &[BASIC, ADMIN, &["admin-broker-configs", "admin-list-offsets"]],
+        &[
+            BASIC,
+            ADMIN,
+            GROUPS,
+            CONSUMER_GROUPS,
+            &[
+                "group-roundrobin",
+                "group-cooperative",
+                "group-consumer-range",
+                "group-consumer-static",
+                "admin-broker-configs",
+                "admin-list-offsets",
+            ],
+        ],
         Headers::Any,
     );
 }
 
 #[test]
 fn kafka_python_finds_a_kafka_broker() {
-    python("python/kafka_python.py", &[BASIC, ADMIN, &["admin-list-offsets"]], Headers::WithValues);
+    python(
+        "python/kafka_python.py",
+        &[BASIC, ADMIN, GROUPS, &["group-roundrobin", "group-cooperative", "admin-list-offsets"]],
+        Headers::WithValues,
+    );
 }
 
 #[test]
 fn aiokafka_finds_a_kafka_broker() {
-    python("python/aio.py", &[BASIC, ADMIN], Headers::Any);
+    python("python/aio.py", &[BASIC, ADMIN, GROUPS, &["group-sticky"]], Headers::Any);
 }
 
 #[test]
 fn kafkas_java_client_finds_a_kafka_broker() {
     java(
         "kafka-jars",
-        &[JAVA_BASIC, &["admin-topics", "admin-partitions", "admin-configs", "admin-broker-configs"]],
+        &[
+            BASIC,
+            ADMIN,
+            GROUPS,
+            CONSUMER_GROUPS,
+            &[
+                "group-roundrobin",
+                "group-cooperative",
+                "group-consumer-range",
+                "group-consumer-static",
+                "admin-broker-configs",
+                "admin-list-offsets",
+            ],
+        ],
     );
 }
 
@@ -95,22 +128,46 @@ fn kafkas_java_client_finds_a_kafka_broker() {
 fn kafkas_java_client_of_3_9_finds_a_kafka_broker() {
     java(
         "kafka-jars-3.9",
-        &[JAVA_BASIC, &["admin-topics", "admin-partitions", "admin-configs", "admin-broker-configs"]],
+        &[
+            BASIC,
+            ADMIN,
+            GROUPS,
+            CONSUMER_GROUPS,
+            &[
+                "group-roundrobin",
+                "group-cooperative",
+                "group-consumer-range",
+                "group-consumer-static",
+                "admin-broker-configs",
+                "admin-list-offsets",
+            ],
+        ],
     );
 }
 
 #[test]
 fn franz_go_finds_a_kafka_broker() {
-    go("franz", &[BASIC, ADMIN, &["admin-broker-configs", "admin-list-offsets"]]);
+    go(
+        "franz",
+        &[
+            BASIC,
+            ADMIN,
+            GROUPS,
+            CONSUMER_GROUPS,
+            &["group-range", "group-cooperative", "admin-broker-configs", "admin-list-offsets"],
+        ],
+    );
 }
 
 #[test]
 fn sarama_finds_a_kafka_broker() {
-    go("sarama", &[BASIC, ADMIN]);
+    go("sarama", &[BASIC, ADMIN, GROUPS, &["group-roundrobin", "group-sticky"]]);
 }
 
 #[test]
 fn kafkajs_finds_a_kafka_broker() {
-    let cases = ["too-large-message", "write-for-grpc", "admin-topics", "admin-partitions", "admin-configs"];
-    node("node/kafkajs.js", &[&cases, &["admin-delete-records"]], Headers::Grouped);
+    // It has no lz4 of its own, and no static members.
+    let has = |case: &&str| !["compressed-lz4", "group-static"].contains(case);
+    let cases: Vec<&str> = [BASIC, ADMIN, GROUPS].concat().into_iter().filter(has).collect();
+    node("node/kafkajs.js", &[&cases], Headers::Grouped);
 }

@@ -12,6 +12,7 @@ use crate::records::run;
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const DELETE_RECORDS: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
@@ -127,5 +128,31 @@ fn the_console_producer_and_consumer_offsets_and_delete_records_work() {
     ];
     says(&tools.run(PERFORMANCE, &load), &["20000 records sent"]);
     assert_eq!(tools.run(OFFSETS, &["--topic", "lines", "--time", "latest"]), "lines:0:20100\n");
+    assert!(tools.broker.terminate().unwrap().success());
+}
+
+#[test]
+fn kafka_consumer_groups_shows_resets_and_deletes_groups() {
+    let Some(tools) = Tools::start() else { return };
+    tools.run(TOPICS, &["--create", "--topic", "lines", "--partitions", "1"]);
+    let input = std::fs::File::open(tools.file("lines", &"line\n".repeat(50))).unwrap();
+    run(tools.command(PRODUCER, &["--topic", "lines", "--command-property", PLAIN]).stdin(input));
+    let group = ["--group", "readers"];
+    let read = ["--topic", "lines", "--from-beginning", "--max-messages", "50", "--timeout-ms", "20000"];
+    assert_eq!(tools.run(CONSUMER, &[&read[..], &group].concat()), "line\n".repeat(50));
+    says(&tools.run(GROUPS, &["--list"]), &["readers"]);
+    let describe = [&["--describe"], &group[..]].concat();
+    let row = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("readers")).unwrap_or_default();
+        line.split_whitespace().take(6).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let described = tools.run(GROUPS, &describe);
+    assert_eq!(row(&described), ["readers", "lines", "0", "50", "50", "0"], "{described}");
+    let reset = ["--reset-offsets", "--topic", "lines", "--to-offset", "20", "--execute"];
+    tools.run(GROUPS, &[&reset[..], &group].concat());
+    let described = tools.run(GROUPS, &describe);
+    assert_eq!(row(&described), ["readers", "lines", "0", "20", "50", "30"], "{described}");
+    says(&tools.run(GROUPS, &[&["--delete"], &group[..]].concat()), &["readers"]);
+    assert!(!tools.run(GROUPS, &["--list"]).contains("readers"));
     assert!(tools.broker.terminate().unwrap().success());
 }

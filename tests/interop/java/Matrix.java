@@ -197,7 +197,9 @@ public class Matrix {
     }
 
     static KafkaProducer<byte[], byte[]> producer(Map<String, ?> settings) {
-        Map<String, Object> all = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "linger.ms", 5));
+        Map<String, Object> all = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "linger.ms", 5,
+            // A case of its own has it.
+            "enable.idempotence", false, "acks", "all"));
         all.putAll(settings);
         return new KafkaProducer<>(all, new ByteArraySerializer(), new ByteArraySerializer());
     }
@@ -262,7 +264,7 @@ public class Matrix {
 
     static void acks(String level) throws Exception {
         String topic = create("acks-" + level, 1, Map.of());
-        produce(topic, plain(50), Map.of("acks", level, "enable.idempotence", false));
+        produce(topic, plain(50), Map.of("acks", level));
         same(read(topic, 50), plain(50));
     }
 
