@@ -3,8 +3,9 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 4] =
-    ["tidelog/v1/common.proto", "tidelog/v1/topics.proto", "tidelog/v1/log.proto", "tidelog/v1/groups.proto"];
+const FILES: [&str; 5] =
+    ["tidelog/v1/common.proto", "tidelog/v1/topics.proto", "tidelog/v1/log.proto", "tidelog/v1/groups.proto",
+     "tidelog/v1/membership.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

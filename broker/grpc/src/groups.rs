@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidelog_model::limits::OFFSET_METADATA_BYTES_MAX;
-use tidelog_model::{ErrorCode, GroupId, LeaderEpoch, Offset};
+use tidelog_model::{ErrorCode, LeaderEpoch, Offset};
 use tidelog_proto::v1;
 use tidelog_proto::v1::groups_server::Groups;
 use tidelog_proto::v1::{
@@ -42,7 +42,8 @@ impl GroupsService {
         let committed = if good.is_empty() {
             Vec::new()
         } else {
-            self.0.broker.commit_offsets(commit_of(group, good)).await?
+            let member = member(request.member_id, request.member_epoch);
+            self.0.broker.commit_offsets(CommitOffsets { group, member, offsets: good }).await?
         };
         let mut committed = committed.into_iter();
         let result = |parsed: Result<OffsetCommit, BrokerError>| {
@@ -114,8 +115,12 @@ impl Groups for GroupsService {
     }
 }
 
-fn commit_of(group: GroupId, offsets: Vec<OffsetCommit>) -> CommitOffsets {
-    CommitOffsets { group, member: GroupMember::none(), offsets }
+/// Who commits; nobody in the group when there is no id.
+fn member(member_id: String, generation: i32) -> GroupMember {
+    if member_id.is_empty() {
+        return GroupMember::none();
+    }
+    GroupMember { member_id, instance_id: None, generation }
 }
 
 fn offset_commit(offset: v1::CommittedOffset) -> Result<OffsetCommit, BrokerError> {

@@ -14,7 +14,8 @@ use crate::drain::Drain;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The names the health service answers for; the empty one is the whole broker.
-const NAMES: [&str; 4] = ["", "tidelog.v1.Log", "tidelog.v1.Topics", "tidelog.v1.Groups"];
+const NAMES: [&str; 5] =
+    ["", "tidelog.v1.Log", "tidelog.v1.Topics", "tidelog.v1.Groups", "tidelog.v1.Membership"];
 
 /// Tells the health service what the broker's health is.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ mod groups;
 mod health;
 mod limits;
 mod log;
+mod membership;
 mod metrics;
 mod names;
 mod offsets;

@@ -52,6 +52,8 @@ apis!(
     FetchOffsets,
     ListGroups,
     DeleteGroup,
+    Heartbeat,
+    DescribeGroup,
 );
 
 /// What was counted of every call.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidelog_proto::FILE_DESCRIPTOR_SET;
 use tidelog_proto::v1::groups_server::GroupsServer;
 use tidelog_proto::v1::log_server::LogServer;
+use tidelog_proto::v1::membership_server::MembershipServer;
 use tidelog_proto::v1::topics_server::TopicsServer;
 use tidelog_runtime::Broker;
 use tonic::service::Routes;
@@ -14,6 +15,7 @@ use crate::groups::GroupsService;
 use crate::health::HealthUpdater;
 use crate::limits::Limits;
 use crate::log::LogService;
+use crate::membership::MembershipService;
 use crate::metrics::ApiMetrics;
 use crate::round_robin::RoundRobin;
 use crate::topics::TopicsService;
@@ -55,11 +57,14 @@ impl Services {
         let (bulk, control) = (shared.limits.request_bytes_max, shared.limits.control_request_bytes_max);
         let topics = TopicsServer::new(TopicsService(Arc::clone(shared))).max_decoding_message_size(control);
         let groups = GroupsServer::new(GroupsService(Arc::clone(shared))).max_decoding_message_size(control);
+        let membership =
+            MembershipServer::new(MembershipService(Arc::clone(shared))).max_decoding_message_size(control);
         let log = LogServer::new(LogService(Arc::clone(shared))).max_decoding_message_size(bulk);
         let (updater, health) = HealthUpdater::new(shared.broker.clone(), shared.drain.clone());
         let routes = Routes::new(log)
             .add_service(topics)
             .add_service(groups)
+            .add_service(membership)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             // grpcurl and others still ask for the older name first.

@@ -394,9 +394,21 @@ impl Admin {
     /// # Errors
     /// The first failure of any partition, which [`Error::partition`] names; the others may be committed.
     pub async fn commit_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<()> {
+        self.commit_as(group, ("", 0), offsets).await
+    }
+
+    /// As [`Self::commit_offsets`], for the member of this id and epoch.
+    pub(crate) async fn commit_as(
+        &self,
+        group: &str,
+        (member_id, member_epoch): (&str, i32),
+        offsets: &[GroupOffset],
+    ) -> Result<()> {
         let request = v1::CommitOffsetsRequest {
             group: group.to_owned(),
             offsets: offsets.iter().map(wire::commit).collect(),
+            member_id: member_id.to_owned(),
+            member_epoch,
         };
         let call = || {
             let (mut api, request) = (self.client.groups_api(), request.clone());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tidelog_proto::v1::groups_client::GroupsClient;
 use tidelog_proto::v1::log_client::LogClient;
+use tidelog_proto::v1::membership_client::MembershipClient;
 use tidelog_proto::v1::topics_client::TopicsClient;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -102,6 +103,10 @@ impl Client {
 
     pub(crate) fn groups_api(&self) -> GroupsClient<Channel> {
         GroupsClient::new(self.shared.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn membership_api(&self) -> MembershipClient<Channel> {
+        MembershipClient::new(self.shared.channel.clone())
     }
 
     pub(crate) fn log_api(&self) -> LogClient<Channel> {

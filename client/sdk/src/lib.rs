@@ -43,6 +43,8 @@
 //! A [`Consumer`] is a [`Stream`](futures::Stream) over any number of partitions, from any [`Position`]. With
 //! a group it starts where the group committed; [`Consumer::commit`] stores how far it has come. When the
 //! broker goes away, it goes on at exactly the next offset once the broker is back.
+//! With [`join_group`](ConsumerBuilder::join_group) it is one of several members that share the partitions of
+//! their topics.
 //!
 //! # When something fails
 //!

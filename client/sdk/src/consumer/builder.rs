@@ -1,6 +1,7 @@
 //! The settings of a consumer, checked and looked up when it is built.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_model::{GroupId, Offset, PartitionIndex, TopicName, TopicPartition};
@@ -8,7 +9,10 @@ use tidelog_model::{GroupId, Offset, PartitionIndex, TopicName, TopicPartition};
 use super::Consumer;
 use super::commit::Committer;
 use super::fetch::{Fetcher, Settings};
+use super::member::MemberSettings;
+use super::membership::join;
 use super::partition::Partition;
+use super::rebalance::{Listener, Rebalance, RebalanceSettings, Rebalancer};
 use crate::admin::{Admin, OffsetInfo};
 use crate::backoff::Backoff;
 use crate::client::Client;
@@ -40,6 +44,12 @@ pub struct ConsumerBuilder {
     until_end: bool,
     filter: ReadFilter,
     group: Option<String>,
+    joins: bool,
+    instance_id: Option<String>,
+    assignor: Option<String>,
+    rebalance_timeout: Duration,
+    poll_max: Duration,
+    listener: Option<Listener>,
     auto_commit: Option<Duration>,
     out_of_range: OnOutOfRange,
     credit_bytes: usize,
@@ -59,6 +69,12 @@ impl ConsumerBuilder {
             until_end: false,
             filter: ReadFilter::new(),
             group: None,
+            joins: false,
+            instance_id: None,
+            assignor: None,
+            rebalance_timeout: Duration::from_secs(60),
+            poll_max: Duration::from_secs(300),
+            listener: None,
             auto_commit: None,
             out_of_range: OnOutOfRange::Fail,
             credit_bytes: 8 * 1024 * 1024,
@@ -112,7 +128,49 @@ impl ConsumerBuilder {
         self
     }
 
-    /// The group whose committed offsets are read and written.
+    /// Joins the group: its members share the partitions of their topics, each partition is read by one of them,
+    /// and goes to another when its member leaves, dies or is not polled. Kafka clients may be members of the
+    /// same group (KIP-848). Reading begins where the group has committed.
+    pub fn join_group(mut self, name: impl Into<String>) -> Self {
+        self.group = Some(name.into());
+        self.joins = true;
+        self
+    }
+
+    /// Makes a [member](Self::join_group) static: when it comes back under this name within the session time,
+    /// it gets its partitions back, and nobody else had them in between.
+    pub fn instance_id(mut self, name: impl Into<String>) -> Self {
+        self.instance_id = Some(name.into());
+        self
+    }
+
+    /// How the broker should share partitions out: `uniform` (its default) or `range`.
+    pub fn assignor(mut self, name: impl Into<String>) -> Self {
+        self.assignor = Some(name.into());
+        self
+    }
+
+    /// How long a [member](Self::join_group) may take to give partitions up before it is thrown out. Default a
+    /// minute.
+    pub const fn rebalance_timeout(mut self, timeout: Duration) -> Self {
+        self.rebalance_timeout = timeout;
+        self
+    }
+
+    /// A [member](Self::join_group) that is not polled for this long leaves the group until it is polled again.
+    /// Default five minutes.
+    pub const fn max_poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_max = interval;
+        self
+    }
+
+    /// Called while the consumer is polled, whenever partitions of a [member](Self::join_group) come or go.
+    pub fn on_rebalance(mut self, listener: impl Fn(&Rebalance) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Listener(Arc::new(listener)));
+        self
+    }
+
+    /// The group whose committed offsets are read and written; the consumer reads all partitions all the same.
     pub fn group(mut self, name: impl Into<String>) -> Self {
         self.group = Some(name.into());
         self
@@ -158,6 +216,10 @@ impl ConsumerBuilder {
         self.check()?;
         let admin = self.client.admin();
         let group = self.group.as_deref().map(GroupId::new).transpose()?;
+        if let (true, Some(group)) = (self.joins, &group) {
+            let group = group.clone();
+            return self.build_member(&group);
+        }
         let committed = match &group {
             Some(group) => admin.group_offsets(group.as_str()).await?,
             None => Vec::new(),
@@ -165,18 +227,57 @@ impl ConsumerBuilder {
         let committed: BTreeMap<_, _> =
             committed.into_iter().map(|commit| (commit.partition, commit.offset)).collect();
         let starts = self.starts(&admin).await?;
-        let partitions = self.look_up(&admin, starts, &committed).await?;
-        let committer = group.map(|group| Committer::new(admin, group, committed));
+        let ends = self.ends(&admin, &starts).await?;
+        let mut partitions = look_up(&admin, starts, &committed, self.fallback).await?;
+        for partition in &mut partitions {
+            let until = self.until.get(&partition.id).copied();
+            let end = ends.get(&partition.id).copied();
+            partition.until = until.into_iter().chain(end).min();
+        }
+        let committer = group.map(|group| Committer::new(admin, group, None, committed));
+        let settings = self.settings();
+        Ok(Consumer::new(Fetcher::new(self.client, settings, partitions, committer)))
+    }
+
+    fn settings(&self) -> Settings {
         let (initial, max) = self.backoff;
-        let settings = Settings {
-            filter: self.filter,
+        Settings {
+            filter: self.filter.clone(),
             out_of_range: self.out_of_range,
             credit_bytes: self.credit_bytes,
             response_bytes_max: self.response_bytes_max,
             auto_commit: self.auto_commit,
             backoff: Backoff::new(initial, max),
+        }
+    }
+
+    /// A consumer that has nothing to read until the group gives it something.
+    fn build_member(self, group: &GroupId) -> Result<Consumer> {
+        let timeout = self.rebalance_timeout.as_millis();
+        let rebalance_timeout_ms =
+            i32::try_from(timeout).map_err(|_| Error::invalid("rebalance_timeout must be below 24 days"))?;
+        let settings = self.settings();
+        let member = MemberSettings {
+            group: group.as_str().to_owned(),
+            topics: self.topics,
+            instance_id: self.instance_id,
+            assignor: self.assignor,
+            rebalance_timeout_ms,
+            client_id: "tidelog-client".to_owned(),
         };
-        Ok(Consumer::new(Fetcher::new(self.client, settings, partitions, committer)))
+        let membership = join(self.client.clone(), member, self.poll_max, settings.backoff.clone());
+        let identity = Some(Arc::clone(&membership.identity));
+        let committer = Committer::new(self.client.admin(), group.clone(), identity, BTreeMap::new());
+        let rebalance = RebalanceSettings {
+            fallback: self.fallback,
+            commits: self.auto_commit.is_some(),
+            listener: self.listener,
+        };
+        let client = self.client.clone();
+        let rebalancer = Rebalancer::new(membership, rebalance, client, Arc::clone(&committer));
+        let mut fetcher = Fetcher::new(self.client, settings, Vec::new(), Some(committer));
+        fetcher.rebalancer = Some(Box::new(rebalancer));
+        Ok(Consumer::new(fetcher))
     }
 
     fn check(&self) -> Result<()> {
@@ -191,6 +292,25 @@ impl ConsumerBuilder {
             (!committed || self.group.is_some(), "Position::Committed needs a group"),
             (self.fallback != Position::Committed, "the fallback cannot be Position::Committed"),
             (self.auto_commit.is_none() || self.group.is_some(), "auto_commit needs a group"),
+            (
+                !self.joins || self.partitions.is_empty(),
+                "a member reads what the group gives it: name topics, not partitions",
+            ),
+            (
+                !self.joins || (!self.until_end && self.until.is_empty()),
+                "a member has no end: leave out until and until_end",
+            ),
+            (
+                !self.joins || self.start.is_none(),
+                "a member starts where the group has committed: use fallback for the first time",
+            ),
+            (
+                self.joins
+                    || (self.instance_id.is_none() && self.assignor.is_none() && self.listener.is_none()),
+                "instance_id, assignor and on_rebalance are for members: use join_group",
+            ),
+            (!self.rebalance_timeout.is_zero(), "rebalance_timeout must be longer than zero"),
+            (!self.poll_max.is_zero(), "max_poll_interval must be longer than zero"),
             (
                 self.auto_commit.is_none_or(|interval| !interval.is_zero()),
                 "auto_commit must be longer than zero",
@@ -230,55 +350,50 @@ impl ConsumerBuilder {
         }
     }
 
-    /// Turns positions into offsets once, so that a broken stream can be picked up exactly where it was.
-    async fn look_up(
-        &self,
-        admin: &Admin,
-        starts: BTreeMap<TopicPartition, Position>,
-        committed: &BTreeMap<TopicPartition, Offset>,
-    ) -> Result<Vec<Partition>> {
-        let mut fixed = Vec::with_capacity(starts.len());
-        let mut asked = Vec::with_capacity(starts.len());
-        for (id, position) in starts {
-            let position = match (position, committed.get(&id)) {
-                (Position::Committed, Some(offset)) => Position::Offset(*offset),
-                (Position::Committed, None) => self.fallback,
-                (position, _) => position,
-            };
-            // For the high watermark the broker is asked in any case. Not for the end: where durable bytes are
-            // broken there is none, and what lies before them can be read all the same.
-            let (offset, ask) = match position {
-                Position::Offset(offset) => (Some(offset), Position::Earliest),
-                position => (None, position),
-            };
-            fixed.push(offset);
-            asked.push((id, ask));
-        }
-        let ends = self.ends(admin, &asked).await?;
-        let found = admin.list_offsets(&asked).await?;
-        let partition = |(info, fixed): (OffsetInfo, Option<Offset>)| {
-            let start = fixed.unwrap_or(info.offset);
-            let until = self.until.get(&info.partition).copied();
-            let end = ends.get(&info.partition).copied();
-            let mut partition = Partition::new(info.partition, start, info.high_watermark);
-            partition.until = until.into_iter().chain(end).min();
-            partition
-        };
-        Ok(found.into_iter().zip(fixed).map(partition).collect())
-    }
-
     /// The ends of the partitions, if this consumer ends there. A partition with broken bytes has none, which
     /// is an error here: taken for one, records would be missed without a word.
     async fn ends(
         &self,
         admin: &Admin,
-        asked: &[(TopicPartition, Position)],
+        starts: &BTreeMap<TopicPartition, Position>,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
         if !self.until_end {
             return Ok(BTreeMap::new());
         }
-        let ends: Vec<_> = asked.iter().map(|(id, _)| (id.clone(), Position::Latest)).collect();
+        let ends: Vec<_> = starts.keys().map(|id| (id.clone(), Position::Latest)).collect();
         let found = admin.list_offsets(&ends).await?;
         Ok(found.into_iter().map(|info| (info.partition, info.offset)).collect())
     }
+}
+
+/// Turns positions into offsets once, so that a broken stream can be picked up exactly where it was.
+pub(super) async fn look_up(
+    admin: &Admin,
+    starts: BTreeMap<TopicPartition, Position>,
+    committed: &BTreeMap<TopicPartition, Offset>,
+    fallback: Position,
+) -> Result<Vec<Partition>> {
+    let mut fixed = Vec::with_capacity(starts.len());
+    let mut asked = Vec::with_capacity(starts.len());
+    for (id, position) in starts {
+        let position = match (position, committed.get(&id)) {
+            (Position::Committed, Some(offset)) => Position::Offset(*offset),
+            (Position::Committed, None) => fallback,
+            (position, _) => position,
+        };
+        // For the high watermark the broker is asked in any case. Not for the end: where durable bytes are
+        // broken there is none, and what lies before them can be read all the same.
+        let (offset, ask) = match position {
+            Position::Offset(offset) => (Some(offset), Position::Earliest),
+            position => (None, position),
+        };
+        fixed.push(offset);
+        asked.push((id, ask));
+    }
+    let found = admin.list_offsets(&asked).await?;
+    let partition = |(info, fixed): (OffsetInfo, Option<Offset>)| {
+        let start = fixed.unwrap_or(info.offset);
+        Partition::new(info.partition, start, info.high_watermark)
+    };
+    Ok(found.into_iter().zip(fixed).map(partition).collect())
 }

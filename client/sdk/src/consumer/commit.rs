@@ -2,18 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tidelog_model::{GroupId, Offset, TopicPartition};
+use tidelog_model::{ErrorCode, GroupId, Offset, TopicPartition};
 use tokio::sync::Mutex;
 
+use super::membership::Identity;
 use crate::admin::{Admin, GroupOffset};
 use crate::error::Result;
+
+/// How often a commit with an old epoch is tried again.
+const STALE_TRIES: u32 = 50;
+/// The pause between.
+const STALE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Commits of one consumer, one at a time and never an older one after a newer one.
 #[derive(Debug)]
 pub(super) struct Committer {
     admin: Admin,
     group: GroupId,
+    /// Who commits, for a member.
+    identity: Option<Arc<Identity>>,
     /// Held while a commit is under way.
     committed: Mutex<Committed>,
 }
@@ -26,9 +35,25 @@ struct Committed {
 }
 
 impl Committer {
-    pub(super) fn new(admin: Admin, group: GroupId, offsets: BTreeMap<TopicPartition, Offset>) -> Arc<Self> {
+    pub(super) fn new(
+        admin: Admin,
+        group: GroupId,
+        identity: Option<Arc<Identity>>,
+        offsets: BTreeMap<TopicPartition, Offset>,
+    ) -> Arc<Self> {
         let committed = Mutex::new(Committed { number: 0, offsets });
-        Arc::new(Self { admin, group, committed })
+        Arc::new(Self { admin, group, identity, committed })
+    }
+
+    /// Takes in what the broker says was committed for partitions that are read from now on.
+    pub(super) async fn know(&self, read: &[TopicPartition], held: &BTreeMap<TopicPartition, Offset>) {
+        let mut committed = self.committed.lock().await;
+        for partition in read {
+            match held.get(partition) {
+                Some(offset) => committed.offsets.insert(partition.clone(), *offset),
+                None => committed.offsets.remove(partition),
+            };
+        }
     }
 
     pub(super) const fn group(&self) -> &GroupId {
@@ -45,10 +70,29 @@ impl Committer {
         let changed = |commit: &GroupOffset| committed.offsets.get(&commit.partition) != Some(&commit.offset);
         let offsets: Vec<_> = offsets.into_iter().filter(changed).collect();
         if !offsets.is_empty() {
-            self.admin.commit_offsets(self.group.as_str(), &offsets).await?;
+            self.send(&offsets).await?;
         }
         committed.number = number;
         committed.offsets.extend(offsets.into_iter().map(|commit| (commit.partition, commit.offset)));
         Ok(())
+    }
+
+    /// A member whose epoch has just been raised hears of it with its next heartbeat: until then the broker
+    /// takes its commits for those of a member that was left behind.
+    async fn send(&self, offsets: &[GroupOffset]) -> Result<()> {
+        let group = self.group.as_str();
+        let Some(identity) = &self.identity else { return self.admin.commit_offsets(group, offsets).await };
+        let mut tries = 0;
+        loop {
+            let member = (identity.member_id.as_str(), identity.epoch());
+            let sent = self.admin.commit_as(group, member, offsets).await;
+            let stale =
+                sent.as_ref().is_err_and(|error| error.code() == Some(ErrorCode::StaleMemberEpoch.name()));
+            tries += 1;
+            if !stale || tries > STALE_TRIES {
+                return sent;
+            }
+            tokio::time::sleep(STALE_PAUSE).await;
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::builder::OnOutOfRange;
 use super::commit::Committer;
 use super::decode::{Decoded, Decoder};
 use super::partition::Partition;
+use super::rebalance::Rebalancer;
 use super::stream::FetchStream;
 use super::{ConsumerBatch, ConsumerRecord};
 use crate::admin::GroupOffset;
@@ -41,7 +42,7 @@ pub(super) struct Fetcher {
     api: LogClient<Channel>,
     settings: Settings,
     pub(super) partitions: Vec<Partition>,
-    by_id: HashMap<TopicPartition, usize>,
+    pub(super) by_id: HashMap<TopicPartition, usize>,
     /// Which partition a session belongs to; only present sessions are here.
     sessions: HashMap<u64, usize>,
     next_session: u64,
@@ -61,6 +62,8 @@ pub(super) struct Fetcher {
     sleep: Option<Pin<Box<Sleep>>>,
     /// A failure that no partition survives was handed out.
     dead: bool,
+    /// For a member of a group: what decides which partitions are read.
+    pub(super) rebalancer: Option<Box<Rebalancer>>,
     /// Whether no partition has anything left to read; looked up again when one ends or is moved.
     over: Option<bool>,
 }
@@ -93,6 +96,7 @@ impl Fetcher {
             settings,
             sleep: None,
             dead: false,
+            rebalancer: None,
             over: None,
         }
     }
@@ -195,6 +199,15 @@ impl Fetcher {
 
     /// Waits until [`Self::take_record`] may have something. `None` when there is nothing left to read.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<()>>> {
+        if let Some(mut rebalancer) = self.rebalancer.take() {
+            let polled = rebalancer.poll(self, cx);
+            self.rebalancer = Some(rebalancer);
+            if let Poll::Ready(error) = polled {
+                self.dead = true;
+                self.rebalancer = None;
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
         loop {
             if self.current.is_some() {
                 return Poll::Ready(Some(Ok(())));
@@ -231,7 +244,8 @@ impl Fetcher {
     fn is_over(&mut self) -> bool {
         let partitions = &self.partitions;
         let ended = |partition: &Partition| partition.is_done() || partition.failed;
-        self.dead || *self.over.get_or_insert_with(|| partitions.iter().all(ended))
+        self.dead
+            || self.rebalancer.is_none() && *self.over.get_or_insert_with(|| partitions.iter().all(ended))
     }
 
     fn run_timers(&mut self, now: Instant) {
@@ -377,7 +391,7 @@ impl Fetcher {
     }
 
     /// Has the broker read a partition from where it stands.
-    fn assign(&mut self, index: usize) {
+    pub(super) fn assign(&mut self, index: usize) {
         self.forget_session(index);
         let Some(partition) = self.partitions.get_mut(index).filter(|partition| partition.is_wanted()) else {
             return;
@@ -389,7 +403,7 @@ impl Fetcher {
     }
 
     /// Has the broker read a partition no longer.
-    fn stop(&mut self, index: usize) {
+    pub(super) fn stop(&mut self, index: usize) {
         self.forget_session(index);
         if let (Some(stream), Some(partition)) = (&self.stream, self.partitions.get(index)) {
             stream.unassign(partition.to_wire());
@@ -402,7 +416,7 @@ impl Fetcher {
     }
 
     /// Drops what is in memory of a partition.
-    fn drop_buffered(&mut self, index: usize) {
+    pub(super) fn drop_buffered(&mut self, index: usize) {
         if self.current.as_ref().is_some_and(|decoder| decoder.index == index) {
             self.drop_current();
         }
@@ -445,21 +459,11 @@ impl Fetcher {
             ..GroupOffset::new(partition.id.clone(), partition.position)
         };
         let committer = self.committer.clone();
-        let offsets = committer.as_ref().map(|_| self.partitions.iter().map(offset).collect());
+        let offsets = committer.as_ref().map(|_| self.present().map(offset).collect());
         async move { Some(committer?.commit(number, offsets?).await) }
     }
 
     pub(super) const fn commits_itself(&self) -> bool {
         self.settings.auto_commit.is_some()
-    }
-}
-
-impl Partition {
-    /// Counts the records of a batch as handed out.
-    fn hand_out(&mut self, batch: &ConsumerBatch) {
-        if let Some(last) = batch.records.last() {
-            self.advance(last.offset.next());
-            self.leader_epoch = Some(last.leader_epoch);
-        }
     }
 }

@@ -6,8 +6,12 @@
 mod builder;
 mod commit;
 mod decode;
+mod dynamic;
 mod fetch;
+mod member;
+mod membership;
 mod partition;
+mod rebalance;
 mod record;
 mod stream;
 
@@ -21,6 +25,7 @@ use futures::Stream;
 use tidelog_model::{Offset, TopicPartition};
 
 pub use builder::{ConsumerBuilder, OnOutOfRange};
+pub use rebalance::Rebalance;
 pub use record::{ConsumerBatch, ConsumerRecord};
 
 use crate::error::{Error, Result};
@@ -144,20 +149,29 @@ impl Consumer {
     /// The next offset to be handed out, for every partition.
     #[must_use]
     pub fn positions(&self) -> BTreeMap<TopicPartition, Offset> {
-        self.fetcher.partitions.iter().map(|partition| (partition.id.clone(), partition.position)).collect()
+        self.fetcher.present().map(|partition| (partition.id.clone(), partition.position)).collect()
     }
 
     /// The end of what readers could see when the broker last said, for every partition.
     #[must_use]
     pub fn high_watermarks(&self) -> BTreeMap<TopicPartition, Offset> {
-        let partitions = self.fetcher.partitions.iter();
-        partitions.map(|partition| (partition.id.clone(), partition.high_watermark)).collect()
+        self.fetcher.present().map(|partition| (partition.id.clone(), partition.high_watermark)).collect()
+    }
+
+    /// How many records each partition has that were not handed out yet, when the broker last said.
+    #[must_use]
+    pub fn lag(&self) -> BTreeMap<TopicPartition, u64> {
+        let lag = |partition: &partition::Partition| {
+            let behind = partition.high_watermark.get().saturating_sub(partition.position.get());
+            (partition.id.clone(), u64::try_from(behind).unwrap_or(0))
+        };
+        self.fetcher.present().map(lag).collect()
     }
 
     /// Whether everything that was readable when the broker last said has been handed out.
     #[must_use]
     pub fn at_end(&self) -> bool {
-        self.fetcher.partitions.iter().all(|partition| partition.is_done() || partition.is_at_end())
+        self.fetcher.present().all(|partition| partition.is_done() || partition.is_at_end())
     }
 
     /// Stores the positions as the group's committed offsets; durable when it returns. Everything handed out
@@ -185,12 +199,17 @@ impl Consumer {
         }
     }
 
-    /// Commits the positions when auto-commit is on, and ends the stream.
+    /// Commits the positions when auto-commit is on, leaves the group if it is a member, and ends the stream.
     ///
     /// # Errors
-    /// When the commit fails.
+    /// When the commit or leaving fails. A member that could not leave is out when its session has run out.
     pub async fn close(mut self) -> Result<()> {
-        if self.fetcher.commits_itself() { self.commit().await } else { Ok(()) }
+        let committed = if self.fetcher.commits_itself() { self.commit().await } else { Ok(()) };
+        let left = match self.fetcher.rebalancer.take() {
+            Some(rebalancer) => rebalancer.close().await,
+            None => Ok(()),
+        };
+        committed.and(left)
     }
 }
 

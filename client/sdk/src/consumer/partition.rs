@@ -25,6 +25,8 @@ pub(super) struct Partition {
     pub(super) paused: bool,
     /// An error ended the reading, until the caller seeks.
     pub(super) failed: bool,
+    /// It is another member's now; the place in the list is free.
+    pub(super) gone: bool,
     /// When to try again after a passing error.
     pub(super) retry_at: Option<tokio::time::Instant>,
 }
@@ -41,6 +43,7 @@ impl Partition {
             leader_epoch: None,
             paused: false,
             failed: false,
+            gone: false,
             retry_at: None,
         }
     }
@@ -52,7 +55,7 @@ impl Partition {
 
     /// Whether the broker is to read it.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.paused && !self.failed && !self.is_done() && self.retry_at.is_none()
+        !self.gone && !self.paused && !self.failed && !self.is_done() && self.retry_at.is_none()
     }
 
     /// Whether everything readable was handed out, as far as is known.
@@ -87,5 +90,13 @@ impl Partition {
 
     pub(super) fn to_wire(&self) -> v1::TopicPartition {
         v1::TopicPartition { topic: self.id.topic.as_str().to_owned(), partition: self.id.partition.get() }
+    }
+
+    /// Counts the records of a batch as handed out.
+    pub(super) fn hand_out(&mut self, batch: &super::ConsumerBatch) {
+        if let Some(last) = batch.records.last() {
+            self.advance(last.offset.next());
+            self.leader_epoch = Some(last.leader_epoch);
+        }
     }
 }

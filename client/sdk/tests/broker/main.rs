@@ -1,5 +1,7 @@
 //! The client against a real broker in the same process.
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+mod groups;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
