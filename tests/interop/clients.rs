@@ -22,6 +22,7 @@ const BASIC: &[&str] = &[
     "read-from-grpc",
     "large-message",
     "too-large-message",
+    "idempotent",
     "automatic-topic",
     "seek-and-times",
 ];

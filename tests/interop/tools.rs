@@ -19,9 +19,6 @@ const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const PERFORMANCE: &str = "org.apache.kafka.tools.ProducerPerformance";
 
-/// The producers ask for a producer id by default.
-const PLAIN: &str = "enable.idempotence=false";
-
 /// A broker and the tools beside it.
 struct Tools {
     java: PathBuf,
@@ -101,9 +98,7 @@ fn the_console_producer_and_consumer_offsets_and_delete_records_work() {
     let lines: String = (0..100).map(|number| format!("key {number}:value {number}\n")).collect();
     let input = std::fs::File::open(tools.file("lines", &lines)).unwrap();
     let keys = ["--reader-property", "parse.key=true", "--reader-property", "key.separator=:"];
-    run(tools
-        .command(PRODUCER, &[&["--topic", "lines", "--command-property", PLAIN], &keys[..]].concat())
-        .stdin(input));
+    run(tools.command(PRODUCER, &[&["--topic", "lines"], &keys[..]].concat()).stdin(input));
     let read = ["--topic", "lines", "--partition", "0", "--offset", "earliest", "--max-messages", "100"];
     let keys = ["--formatter-property", "print.key=true", "--formatter-property", "key.separator=:"];
     assert_eq!(tools.run(CONSUMER, &[&read[..], &keys].concat()), lines);
@@ -114,18 +109,7 @@ fn the_console_producer_and_consumer_offsets_and_delete_records_work() {
     says(&tools.run(DELETE_RECORDS, &["--offset-json-file", &file]), &["low_watermark: 40"]);
     assert_eq!(tools.run(OFFSETS, &["--topic", "lines", "--time", "earliest"]), "lines:0:40\n");
 
-    let load = [
-        "--topic",
-        "lines",
-        "--num-records",
-        "20000",
-        "--record-size",
-        "200",
-        "--throughput",
-        "-1",
-        "--producer-props",
-        PLAIN,
-    ];
+    let load = ["--topic", "lines", "--num-records", "20000", "--record-size", "200", "--throughput", "-1"];
     says(&tools.run(PERFORMANCE, &load), &["20000 records sent"]);
     assert_eq!(tools.run(OFFSETS, &["--topic", "lines", "--time", "latest"]), "lines:0:20100\n");
     assert!(tools.broker.terminate().unwrap().success());
@@ -136,7 +120,7 @@ fn kafka_consumer_groups_shows_resets_and_deletes_groups() {
     let Some(tools) = Tools::start() else { return };
     tools.run(TOPICS, &["--create", "--topic", "lines", "--partitions", "1"]);
     let input = std::fs::File::open(tools.file("lines", &"line\n".repeat(50))).unwrap();
-    run(tools.command(PRODUCER, &["--topic", "lines", "--command-property", PLAIN]).stdin(input));
+    run(tools.command(PRODUCER, &["--topic", "lines"]).stdin(input));
     let group = ["--group", "readers"];
     let read = ["--topic", "lines", "--from-beginning", "--max-messages", "50", "--timeout-ms", "20000"];
     assert_eq!(tools.run(CONSUMER, &[&read[..], &group].concat()), "line\n".repeat(50));

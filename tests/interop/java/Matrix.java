@@ -197,9 +197,7 @@ public class Matrix {
     }
 
     static KafkaProducer<byte[], byte[]> producer(Map<String, ?> settings) {
-        Map<String, Object> all = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "linger.ms", 5,
-            // A case of its own has it.
-            "enable.idempotence", false, "acks", "all"));
+        Map<String, Object> all = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "linger.ms", 5));
         all.putAll(settings);
         return new KafkaProducer<>(all, new ByteArraySerializer(), new ByteArraySerializer());
     }
@@ -264,7 +262,7 @@ public class Matrix {
 
     static void acks(String level) throws Exception {
         String topic = create("acks-" + level, 1, Map.of());
-        produce(topic, plain(50), Map.of("acks", level));
+        produce(topic, plain(50), Map.of("acks", level, "enable.idempotence", false));
         same(read(topic, 50), plain(50));
     }
 

@@ -153,7 +153,7 @@ def seek_and_times():
 
 def fill(topic, partitions=4, each_partition=25):
     create(topic, partitions)
-    producer = KafkaProducer(bootstrap_servers=BOOTSTRAP, acks="all", enable_idempotence=False)
+    producer = KafkaProducer(bootstrap_servers=BOOTSTRAP)
     for number in range(partitions * each_partition):
         producer.send(topic, str(number).encode(), partition=number % partitions)
     producer.close()
