@@ -27,8 +27,9 @@ pub struct PartitionId {
 /// Its owner assigns offsets and keeps one incarnation of its numbering; [`CommitListener::rejected`] ends an
 /// incarnation and names the next one.
 pub trait PartitionLog: Debug + Send + Sync {
-    /// Takes a batch to be written. Never blocks on the device: what became of it is told to the listener.
-    /// Batches of an incarnation that has ended are dropped.
+    /// Takes a batch to be written. Never blocks on the device: what became of it is told to the listener, on
+    /// another thread, also after the data directory was closed or the partition removed. Batches of an
+    /// incarnation that has ended are dropped.
     fn append(&self, batch: AssignedBatch, incarnation: u64, now: Timestamp);
 
     /// Whole batches from the one that contains or follows `from` to the last that ends before `up_to`, of
@@ -141,8 +142,8 @@ pub struct ProducerSnapshot {
     pub entries: Vec<ProducerEntry>,
 }
 
-/// Hears what becomes of appended batches. Called on the commit thread without any lock of the log held; must
-/// not block on I/O.
+/// Hears what becomes of appended batches. Called on a thread of the log's own without any lock of the log held;
+/// must not block on I/O.
 pub trait CommitListener: Send + Sync {
     /// Everything below `end` is written: it survives a crash of the process.
     fn written(&self, end: Offset);
@@ -168,6 +169,14 @@ pub struct AppendFailure {
 pub enum AppendFailureKind {
     /// No room: they are not in the log. Later batches are tried again.
     DiskFull,
+    /// As many files are open as may be: they are not in the log. Later batches are tried again.
+    OutOfFiles {
+        /// Which limit was met, and what to do.
+        reason: String,
+    },
+    /// The data directory was closed or the partition removed before: they are not in the log, and no later batch
+    /// is taken.
+    Gone,
     /// The device failed: whether they are in the log is unknown until a restart, and no later batch is taken.
     Failed {
         /// What happened.

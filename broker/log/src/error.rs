@@ -8,7 +8,7 @@ use tidelog_model::Offset;
 
 /// An operation on a file failed.
 #[derive(Debug, Error)]
-#[error("cannot {action} {}: {source}", path.display())]
+#[error("cannot {action} {}: {source}{}", path.display(), remedy(source))]
 pub struct StorageError {
     /// What was tried, as a verb.
     pub action: &'static str,
@@ -24,6 +24,31 @@ impl StorageError {
     pub fn is_disk_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
+
+    /// Whether as many files are open as may be: nothing is broken, and it works again when some were closed.
+    #[must_use]
+    pub fn is_out_of_files(&self) -> bool {
+        limit_of_files(&self.source).is_some()
+    }
+}
+
+/// Which limit of open files an error is about.
+fn limit_of_files(error: &io::Error) -> Option<&'static str> {
+    match rustix::io::Errno::from_io_error(error)? {
+        rustix::io::Errno::MFILE => Some(
+            "the broker has as many files and connections open as it may: raise its limit (ulimit -Hn, or \
+             LimitNOFILE= of its systemd unit), or close connections or have fewer partitions or larger segments",
+        ),
+        rustix::io::Errno::NFILE => Some(
+            "this machine has as many files open as it may: raise its limit (sysctl fs.file-max), or find out which \
+             process has so many open",
+        ),
+        _ => None,
+    }
+}
+
+fn remedy(error: &io::Error) -> String {
+    limit_of_files(error).map_or_else(String::new, |remedy| format!("; {remedy}"))
 }
 
 /// Turns an I/O error into a [`StorageError`] that names the action and the file.

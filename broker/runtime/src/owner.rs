@@ -57,6 +57,8 @@ enum Ack {
 /// How many batches a partition takes in before what it remembers of producers is written down: about as many
 /// headers a start reads at most.
 const SAVE_PRODUCERS_BATCHES: u64 = 4_096;
+/// How soon a producer may try again when too many files were open.
+const OUT_OF_FILES_RETRY_MS: i64 = 1_000;
 
 impl Future for AckFuture {
     type Output = Result<(), BrokerError>;
@@ -336,7 +338,8 @@ impl Lane {
         self.owner().unsaved >= SAVE_PRODUCERS_BATCHES
     }
 
-    fn disk_full(&self, end: Offset, incarnation: u64) {
+    /// Takes back what is not in the log, whose producers get `error`; how many those are.
+    fn cut_back(&self, end: Offset, incarnation: u64, error: &BrokerError) -> u64 {
         let mut owner = self.owner();
         owner.incarnation = incarnation;
         owner.state.reset(end);
@@ -344,9 +347,9 @@ impl Lane {
         let answers = owner.take_after(end);
         drop(owner);
         let count = u64::try_from(answers.len()).unwrap_or(u64::MAX);
-        self.shared.metrics.rejected_disk_full.add(count);
-        tracing::warn!(partition = %self.key, %end, "disk full: the queued batches are not in the log");
-        answer_all(answers, &self.shared.disk_full_error());
+        tracing::warn!(partition = %self.key, %end, error = %error, "the queued batches are not in the log");
+        answer_all(answers, error);
+        count
     }
 
     fn failed(&self, reason: &str, incarnation: u64) {
@@ -424,7 +427,22 @@ impl CommitListener for Lane {
 
     fn rejected(&self, failure: AppendFailure) {
         match failure.kind {
-            AppendFailureKind::DiskFull => self.disk_full(failure.end, failure.incarnation),
+            AppendFailureKind::DiskFull => {
+                let error = self.shared.disk_full_error();
+                let refused = self.cut_back(failure.end, failure.incarnation, &error);
+                self.shared.metrics.rejected_disk_full.add(refused);
+            }
+            AppendFailureKind::OutOfFiles { reason } => {
+                let message = format!(
+                    "partition {} takes no batches at the moment, and resumes by itself: {reason}",
+                    self.key
+                );
+                let error =
+                    BrokerError::new(ErrorCode::Overloaded, message).retry_after(OUT_OF_FILES_RETRY_MS);
+                let refused = self.cut_back(failure.end, failure.incarnation, &error);
+                self.shared.metrics.rejected_storage.add(refused);
+            }
+            AppendFailureKind::Gone => self.stop(BrokerError::shutting_down()),
             AppendFailureKind::Failed { reason } => self.failed(&reason, failure.incarnation),
         }
     }

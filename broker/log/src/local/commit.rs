@@ -15,89 +15,21 @@
 //! * No lock is held while a listener is called.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tidelog_model::batch::AssignedBatch;
-use tidelog_model::{Offset, Timestamp, TopicId};
+use tidelog_model::{Offset, TopicId};
 
 use super::checkpoint::SharedJournal;
 use super::journal::{self, Appended};
 use super::local_log::{LocalLog, Tail};
+use super::queue::{CommitQueue, Pending};
 use super::sync_pool::SyncPool;
 use super::writer::WriteError;
 use crate::config::{FlushPolicy, LogConfig};
 use crate::disk::DiskFile;
 use crate::engine::{AppendFailure, AppendFailureKind, PartitionId};
 use crate::error::StorageError;
-
-/// A batch on its way to the device.
-#[derive(Debug)]
-struct Pending {
-    batch: AssignedBatch,
-    incarnation: u64,
-    now: Timestamp,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    batches: BTreeMap<PartitionId, Vec<Pending>>,
-    closed: bool,
-}
-
-/// Appends that no round has taken yet.
-#[derive(Debug, Default)]
-pub(super) struct CommitQueue {
-    waiting: Mutex<Waiting>,
-    arrived: Condvar,
-}
-
-impl CommitQueue {
-    /// Adds a batch to the next round.
-    pub(super) fn push(&self, id: PartitionId, batch: AssignedBatch, incarnation: u64, now: Timestamp) {
-        let mut waiting = self.lock();
-        let first = waiting.batches.is_empty();
-        waiting.batches.entry(id).or_default().push(Pending { batch, incarnation, now });
-        drop(waiting);
-        if first {
-            self.arrived.notify_one();
-        }
-    }
-
-    /// Ends the commit thread once the queue is empty.
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.arrived.notify_all();
-    }
-
-    /// Drops what waits for a partition.
-    fn drop_waiting(&self, id: PartitionId) {
-        self.lock().batches.remove(&id);
-    }
-
-    fn take(&self) -> BTreeMap<PartitionId, Vec<Pending>> {
-        std::mem::take(&mut self.lock().batches)
-    }
-
-    /// Waits for batches until `due`; answers whether to go on.
-    fn wait(&self, due: Option<Instant>) -> bool {
-        let mut waiting = self.lock();
-        while waiting.batches.is_empty() && !waiting.closed {
-            waiting = match due.map(|due| due.saturating_duration_since(Instant::now())) {
-                None => self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return true,
-                Some(left) => {
-                    self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        !(waiting.closed && waiting.batches.is_empty())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Runs the rounds of one data directory.
 pub(super) struct Committer {
@@ -137,10 +69,8 @@ impl Committer {
         logs.insert(log.id, Arc::downgrade(log));
     }
 
-    /// Forgets a partition that is gone; batches still queued for it are dropped, so that they do not get into
-    /// one that is created under the same id.
+    /// Forgets a partition that is gone; batches still queued for it are rejected by the next round.
     pub(super) fn forget(&self, id: PartitionId) {
-        self.queue.drop_waiting(id);
         let log = self.log(id);
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         // A round or a checkpoint may be under way with it.
@@ -172,12 +102,21 @@ impl Committer {
         }
     }
 
+    /// Ends the queue without another round; what waits is rejected.
+    pub(super) fn break_off(&self) {
+        for (log, _) in self.queue.break_off().into_values() {
+            if let Some(log) = log.upgrade() {
+                log.reject_gone();
+            }
+        }
+    }
+
     /// One round on the caller's thread; answers whether there was anything to do.
     pub(super) fn round(&self) -> bool {
         let taken = self.queue.take();
         let mut outcomes = Vec::with_capacity(taken.len());
-        for (id, pending) in taken {
-            if let Some(log) = self.log(id) {
+        for (log, pending) in taken.into_values() {
+            if let Some(log) = log.upgrade() {
                 outcomes.push(write(&log, pending));
             }
         }
@@ -275,6 +214,10 @@ fn write(log: &Arc<LocalLog>, pending: Vec<Pending>) -> Outcome {
     let config = log.config();
     let mut tail = log.tail();
     let mut outcome = Outcome { log: Arc::clone(log), written: None, sync: None, failure: None };
+    if tail.removed {
+        outcome.failure = Some(LocalLog::end_numbering(&mut tail, AppendFailureKind::Gone));
+        return outcome;
+    }
     if let Some(reason) = tail.failed.clone() {
         let end = tail.writer.end();
         outcome.failure = Some(AppendFailure {
@@ -337,12 +280,14 @@ fn write_runs(
 fn refuse(tail: &mut Tail, error: WriteError) -> AppendFailure {
     let kind = match error {
         WriteError::CutBack(error) if error.is_disk_full() => AppendFailureKind::DiskFull,
+        WriteError::CutBack(error) if error.is_out_of_files() => {
+            AppendFailureKind::OutOfFiles { reason: error.to_string() }
+        }
         WriteError::CutBack(error) | WriteError::Unknown(error) => {
             return LocalLog::fence(tail, error.to_string());
         }
     };
-    tail.incarnation += 1;
-    AppendFailure { kind, end: tail.writer.end(), incarnation: tail.incarnation }
+    LocalLog::end_numbering(tail, kind)
 }
 
 /// Takes the result of a sync into the partition's tail and the floor.
@@ -370,3 +315,7 @@ fn report(outcome: Outcome) {
         outcome.log.listener.rejected(failure);
     }
 }
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

@@ -1,18 +1,18 @@
 //! One partition in local segment files: the [`PartitionLog`] that readers and the owner hold.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 use tidelog_model::batch::{AssignedBatch, BatchHeader};
 use tidelog_model::{LeaderEpoch, Offset, Timestamp};
 
-use super::commit::CommitQueue;
 use super::compact_swap::Progress;
 use super::epochs::Epochs;
 use super::floor::{Floor, FloorTable};
 use super::producers;
+use super::queue::{CommitQueue, Line, Pending};
 use super::read::{self, Want};
 use super::retain::{self, Dropped};
 use super::segment::Segment;
@@ -98,6 +98,10 @@ pub(super) struct LocalLog {
     pub(super) floors: Arc<FloorTable>,
     pub(super) listener: Arc<dyn CommitListener>,
     queue: Arc<CommitQueue>,
+    line: Line,
+    me: Weak<Self>,
+    /// A thread is about to tell the owner that nothing is taken any more.
+    rejecting: AtomicBool,
     config: RwLock<Arc<LogConfig>>,
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     log_start: AtomicI64,
@@ -134,7 +138,11 @@ pub(super) struct Parts {
 }
 
 impl LocalLog {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self::of(parts, Weak::clone(me)))
+    }
+
+    fn of(parts: Parts, me: Weak<Self>) -> Self {
         let failed = parts.damage.as_ref().map(|damage| damage.error().to_string());
         Self {
             id: parts.id,
@@ -142,7 +150,10 @@ impl LocalLog {
             dir: parts.dir,
             floors: parts.floors,
             listener: parts.listener,
+            line: parts.queue.line(parts.id),
             queue: parts.queue,
+            me,
+            rejecting: AtomicBool::new(false),
             config: RwLock::new(Arc::new(effective(parts.config))),
             segments: RwLock::new(Arc::new(parts.segments)),
             log_start: AtomicI64::new(parts.log_start.get()),
@@ -192,12 +203,36 @@ impl LocalLog {
 
     /// Ends the numbering because the device failed; nothing is written any more.
     pub(super) fn fence(tail: &mut Tail, reason: String) -> AppendFailure {
-        tail.incarnation += 1;
         tail.failed = Some(reason.clone());
-        AppendFailure {
-            kind: AppendFailureKind::Failed { reason },
-            end: tail.writer.end(),
-            incarnation: tail.incarnation,
+        Self::end_numbering(tail, AppendFailureKind::Failed { reason })
+    }
+
+    /// Ends the numbering.
+    pub(super) fn end_numbering(tail: &mut Tail, kind: AppendFailureKind) -> AppendFailure {
+        tail.incarnation += 1;
+        AppendFailure { kind, end: tail.writer.end(), incarnation: tail.incarnation }
+    }
+
+    /// Tells the owner that nothing is taken any more.
+    pub(super) fn reject_gone(&self) {
+        let failure = Self::end_numbering(&mut self.tail(), AppendFailureKind::Gone);
+        self.listener.rejected(failure);
+    }
+
+    /// The same from another thread: the owner may hold a lock of its own.
+    fn reject_late(&self) {
+        let Some(log) = self.me.upgrade() else { return };
+        if self.rejecting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let rejecting = std::thread::Builder::new().name("log-reject".to_owned()).spawn(move || {
+            // First, so that a batch that comes from here on gets a rejection of its own.
+            log.rejecting.store(false, Ordering::Release);
+            log.reject_gone();
+        });
+        if let Err(error) = rejecting {
+            self.rejecting.store(false, Ordering::Release);
+            tracing::error!(%error, dir = %self.dir.display(), "a batch that came after the end gets no answer");
         }
     }
 
@@ -325,7 +360,9 @@ pub(super) fn segment_of(segments: &[Arc<Segment>], offset: Offset) -> usize {
 
 impl PartitionLog for LocalLog {
     fn append(&self, batch: AssignedBatch, incarnation: u64, now: Timestamp) {
-        self.queue.push(self.id, batch, incarnation, now);
+        if !self.queue.push(self.line, &self.me, Pending { batch, incarnation, now }) {
+            self.reject_late();
+        }
     }
 
     fn read(

@@ -15,13 +15,14 @@ use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicName};
 use uuid::Uuid;
 
 use super::checkpoint::SharedJournal;
-use super::commit::{CommitQueue, Committer};
+use super::commit::Committer;
 use super::compact_swap::{self, Progress};
 use super::epochs::Epochs;
 use super::file;
 use super::floor::FloorTable;
 use super::identity::{self, Identity};
 use super::local_log::{Damage, LocalLog, Parts};
+use super::queue::CommitQueue;
 use super::recover::{self, Known, Recovered};
 use super::replay;
 use super::retain;
@@ -34,8 +35,6 @@ use crate::error::{OpenError, ReadError, StorageError, failed};
 
 /// The directory of all topics.
 pub(super) const TOPICS: &str = "topics";
-/// The end of the name of a directory that is being removed.
-const GONE: &str = ".gone";
 
 /// Who runs the rounds of group commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,19 +67,19 @@ impl Default for LogDirOptions {
 
 /// An open data directory. One process holds it at a time.
 pub struct LogDir {
-    disk: Arc<dyn Disk>,
-    root: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) root: PathBuf,
     identity: Identity,
-    floors: Arc<FloorTable>,
+    pub(super) floors: Arc<FloorTable>,
     queue: Arc<CommitQueue>,
-    committer: Arc<Committer>,
-    journal: Arc<SharedJournal>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) journal: Arc<SharedJournal>,
     /// The commit thread and the checkpoint thread; empty once they have ended, or where there are none.
     threads: Mutex<Vec<JoinHandle<()>>>,
     clean: bool,
     /// Serialises the creation and removal of topics' directories. Partitions that are removed but for the note
     /// in the journal that says so.
-    names: Mutex<BTreeSet<PartitionId>>,
+    pub(super) names: Mutex<BTreeSet<PartitionId>>,
     _lock: Arc<dyn DiskFile>,
 }
 
@@ -242,7 +241,7 @@ impl LogDir {
             clean: self.clean && whole,
             corrupt: damage.as_ref().map(|damage| ReadError::from(damage).to_string()),
         };
-        let log = Arc::new(LocalLog::new(Parts {
+        let log = LocalLog::new(Parts {
             id,
             disk: Arc::clone(&self.disk),
             dir,
@@ -256,7 +255,7 @@ impl LogDir {
             compacted: found.compacted,
             epochs,
             writer,
-        }));
+        });
         if recovery.corrupt.is_none() {
             // All that was found has been synced.
             log.note_floor(&log.tail());
@@ -284,66 +283,8 @@ impl LogDir {
         Ok(dir)
     }
 
-    fn topic_dir(&self, id: TopicId) -> PathBuf {
+    pub(super) fn topic_dir(&self, id: TopicId) -> PathBuf {
         self.root.join(TOPICS).join(dir_name(id))
-    }
-
-    /// Removes a partition and its records. Its log, if it is open, must not be used any more.
-    ///
-    /// # Errors
-    /// When the device fails; the removal is finished at the next start then, or when it is asked for again.
-    pub fn remove_partition(&self, id: PartitionId) -> Result<(), StorageError> {
-        let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        self.committer.forget(id);
-        self.forget_floor(id)?;
-        let topic_dir = self.topic_dir(id.topic_id);
-        let gone = set_aside(self.disk.as_ref(), &topic_dir, &id.partition.get().to_string())?;
-        // Only now, so that a crash leaves all of it or nothing.
-        self.journal.forget(id)?;
-        remove_tree(self.disk.as_ref(), &gone)
-    }
-
-    /// Removes a topic with all its partitions.
-    ///
-    /// # Errors
-    /// As [`Self::remove_partition`].
-    pub fn remove_topic(&self, id: TopicId) -> Result<(), StorageError> {
-        let mut unnoted = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.floors.partitions_of(id).into_iter().chain(self.committer.partitions_of(id));
-        // Before anything is forgotten, so that another try knows them, too.
-        unnoted.extend(known);
-        let of_topic = |partition: &&PartitionId| partition.topic_id == id;
-        let partitions: Vec<PartitionId> = unnoted.iter().filter(of_topic).copied().collect();
-        for partition in &partitions {
-            self.committer.forget(*partition);
-            self.floors.remove(*partition)?;
-        }
-        self.floors.sync()?;
-        let gone = set_aside(self.disk.as_ref(), &self.root.join(TOPICS), &dir_name(id))?;
-        for partition in partitions {
-            self.journal.forget(partition)?;
-            unnoted.remove(&partition);
-        }
-        remove_tree(self.disk.as_ref(), &gone)
-    }
-
-    /// A floor must not outlive its segments: it would make their absence look like damage.
-    fn forget_floor(&self, id: PartitionId) -> Result<(), StorageError> {
-        self.floors.remove(id)?;
-        self.floors.sync()
-    }
-
-    /// Removes what a crash has left of removals.
-    fn finish_removals(&self) -> Result<(), StorageError> {
-        let disk = self.disk.as_ref();
-        let topics = self.root.join(TOPICS);
-        finish_removals_in(disk, &topics)?;
-        for entry in disk.list(&topics).map_err(failed("list", &topics))? {
-            if entry.is_dir {
-                finish_removals_in(disk, &topics.join(&entry.name))?;
-            }
-        }
-        Ok(())
     }
 
     /// The topics that have a directory, whether or not anybody knows them.
@@ -382,16 +323,19 @@ impl LogDir {
         self.committer.round()
     }
 
-    /// Makes everything durable and marks the end as clean. Nothing appended afterwards is written.
+    /// Makes everything durable and marks the end as clean. What is appended afterwards is rejected.
     ///
     /// # Errors
     /// When a partition could not be made durable; the others are, and the next start recovers.
     pub fn close(&self) -> Result<(), StorageError> {
         if !self.end_threads() {
+            self.committer.break_off();
             let source = std::io::Error::other("a thread of the log has panicked");
             return Err(failed("close", &self.root)(source));
         }
-        while self.committer.round() {}
+        while !self.queue.end() {
+            self.committer.round();
+        }
         let mut first_error = None;
         for log in self.committer.logs() {
             if let Err(error) = log.finish() {
@@ -410,10 +354,11 @@ impl LogDir {
 }
 
 impl Drop for LogDir {
-    /// Ends the threads; what they have not written was not acknowledged.
+    /// Ends the threads; what they have not written was not acknowledged, and is rejected.
     fn drop(&mut self) {
         // A panic there has been reported by the thread itself.
         let _ended_well = self.end_threads();
+        self.committer.break_off();
     }
 }
 
@@ -422,7 +367,7 @@ pub(super) fn partition_path(root: &Path, id: PartitionId) -> PathBuf {
     root.join(TOPICS).join(dir_name(id.topic_id)).join(id.partition.get().to_string())
 }
 
-fn dir_name(id: TopicId) -> String {
+pub(super) fn dir_name(id: TopicId) -> String {
     id.uuid().as_simple().to_string()
 }
 
@@ -444,43 +389,4 @@ fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     create_dirs(disk, parent)?;
     file::ensure_dir(disk, parent, &name.to_string_lossy())
-}
-
-fn finish_removals_in(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    let entries = disk.list(dir).map_err(failed("list", dir))?;
-    let gone: Vec<_> = entries.iter().filter(|entry| entry.name.ends_with(GONE)).collect();
-    if !gone.is_empty() {
-        // A run that was killed may have left the names like this, and a power cut could undo them.
-        disk.sync_dir(dir).map_err(failed("sync", dir))?;
-    }
-    gone.iter().try_for_each(|entry| remove_tree(disk, &dir.join(&entry.name)))
-}
-
-/// Gives the directory `name`, if it is there, another name, so that a crash while it is removed leaves all or
-/// nothing. Returns the new path.
-fn set_aside(disk: &dyn Disk, parent: &Path, name: &str) -> Result<PathBuf, StorageError> {
-    let (dir, gone) = (parent.join(name), parent.join(format!("{name}{GONE}")));
-    match disk.rename(&dir, &gone) {
-        Ok(()) => disk.sync_dir(parent).map_err(failed("sync", parent))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("rename", &dir)(error)),
-    }
-    Ok(gone)
-}
-
-fn remove_tree(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    let entries = match disk.list(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("list", dir)(error)),
-    };
-    for entry in entries {
-        let path = dir.join(&entry.name);
-        if entry.is_dir {
-            remove_tree(disk, &path)?;
-        } else {
-            disk.remove_file(&path).map_err(failed("remove", &path))?;
-        }
-    }
-    disk.remove_dir(dir).map_err(failed("remove", dir))
 }

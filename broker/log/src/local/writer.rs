@@ -32,6 +32,9 @@ pub(super) struct Writer {
     state: ActiveState,
     /// Bytes were written since the last sync.
     pub(super) dirty: bool,
+    /// The base of a next segment that could not be made. What is left of it is not removed durably yet: that
+    /// comes before anything else is written, because it must not stand beside a segment that goes on past it.
+    unmade: Option<Offset>,
 }
 
 /// What is known of the segment that goes on growing.
@@ -71,13 +74,13 @@ impl Writer {
         let index_files = index_files.map_err(|error| {
             tracing::warn!(%error, "the index of an active segment is in memory only");
         });
-        Self { disk, dir, segment, index_files: index_files.ok(), state, dirty: false }
+        Self { disk, dir, segment, index_files: index_files.ok(), state, dirty: false, unmade: None }
     }
 
     /// Stands at the end of a segment and never writes.
     pub(super) fn fenced(disk: Arc<dyn Disk>, dir: PathBuf, segment: Arc<Segment>) -> Self {
         let state = ActiveState::new(Timestamp::NONE);
-        Self { disk, dir, segment, index_files: None, state, dirty: false }
+        Self { disk, dir, segment, index_files: None, state, dirty: false, unmade: None }
     }
 
     /// The next offset of the file.
@@ -130,6 +133,7 @@ impl Writer {
     /// Appends batches that all belong into the active segment.
     pub(super) fn write(&mut self, batches: &[AssignedBatch], config: &LogConfig) -> Result<(), WriteError> {
         let Some(last) = batches.last() else { return Ok(()) };
+        self.discard_unmade()?;
         let end = last.header().next_offset();
         let start = self.segment.size();
         // Set first: a write that fails may have changed the file all the same.
@@ -209,15 +213,27 @@ impl Writer {
     pub(super) fn roll(&mut self, now: Timestamp) -> Result<Arc<Segment>, WriteError> {
         // After a failed sync nothing is known of the bytes before: that is the end of this partition.
         self.sync().map_err(WriteError::Unknown)?;
-        let (disk, dir, base) = (self.disk.as_ref(), self.dir.as_path(), self.end());
-        let next = Segment::create(disk, dir, base).map_err(|error| {
-            // What is left of it must not stand beside a segment that goes on past its base.
-            match Segment::discard(disk, dir, base) {
-                Ok(()) => WriteError::CutBack(error),
-                Err(_) => WriteError::Unknown(error),
+        let base = self.end();
+        match Segment::create(self.disk.as_ref(), &self.dir, base) {
+            Ok(next) => Ok(self.start(Arc::new(next), now)),
+            Err(error) => {
+                self.unmade = Some(base);
+                match self.discard_unmade() {
+                    Ok(()) | Err(WriteError::CutBack(_)) => Err(WriteError::CutBack(error)),
+                    Err(WriteError::Unknown(_)) => Err(WriteError::Unknown(error)),
+                }
             }
+        }
+    }
+
+    fn discard_unmade(&mut self) -> Result<(), WriteError> {
+        let Some(base) = self.unmade else { return Ok(()) };
+        Segment::discard(self.disk.as_ref(), &self.dir, base).map_err(|error| {
+            // Even that takes an open file. Nothing was written past it so far.
+            if error.is_out_of_files() { WriteError::CutBack(error) } else { WriteError::Unknown(error) }
         })?;
-        Ok(self.start(Arc::new(next), now))
+        self.unmade = None;
+        Ok(())
     }
 
     fn start(&mut self, next: Arc<Segment>, now: Timestamp) -> Arc<Segment> {

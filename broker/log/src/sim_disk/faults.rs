@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use rustix::io::Errno;
 
@@ -55,7 +56,10 @@ impl CallKind {
         match self {
             K::Write => &[Fault::Io, Fault::Full, Fault::Short, Fault::Interrupted],
             K::Read | K::ReadCached => &[Fault::Io, Fault::Short, Fault::Interrupted],
-            K::Create | K::CreateDir | K::Rename | K::SetSize => &[Fault::Io, Fault::Full],
+            K::Create => &[Fault::Io, Fault::Full, Fault::NoFiles],
+            K::CreateDir | K::Rename | K::SetSize => &[Fault::Io, Fault::Full],
+            // These open something.
+            K::Open | K::List | K::SyncDir => &[Fault::Io, Fault::NoFiles],
             _ => &[Fault::Io],
         }
     }
@@ -73,6 +77,8 @@ pub enum Fault {
     Short,
     /// A signal came first (`EINTR`); nothing happened.
     Interrupted,
+    /// The process has as many files open as it may (`EMFILE`); nothing happened.
+    NoFiles,
 }
 
 impl Fault {
@@ -81,6 +87,7 @@ impl Fault {
             Self::Io | Self::Short => Errno::IO.into(),
             Self::Full => Errno::NOSPC.into(),
             Self::Interrupted => Errno::INTR.into(),
+            Self::NoFiles => Errno::MFILE.into(),
         }
     }
 }
@@ -95,6 +102,8 @@ pub(super) struct Faults {
     recorded: Option<Vec<CallKind>>,
     /// Every call of this kind fails so.
     always: BTreeMap<CallKind, Fault>,
+    /// Those of these calls that open something find too many files open.
+    no_files: Range<u64>,
 }
 
 impl Faults {
@@ -115,6 +124,10 @@ impl Faults {
             Some(fault) => self.always.insert(kind, fault),
             None => self.always.remove(&kind),
         };
+    }
+
+    pub(super) fn set_no_files(&mut self, calls: Range<u64>) {
+        self.no_files = calls;
     }
 
     pub(super) fn stop_after(&mut self, more: u64) {
@@ -145,6 +158,9 @@ impl Faults {
         }
         if let Some(recorded) = &mut self.recorded {
             recorded.push(kind);
+        }
+        if self.no_files.contains(&number) && kind.faults().contains(&Fault::NoFiles) {
+            return Ok(Some(Fault::NoFiles));
         }
         Ok(self.planned.remove(&number).or_else(|| self.always.get(&kind).copied()))
     }

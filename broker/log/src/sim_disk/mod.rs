@@ -15,6 +15,7 @@ mod rng;
 mod state;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -74,6 +75,11 @@ impl SimDisk {
     /// Lets the call with this number (from 0) go wrong, once.
     pub fn fail_call(&self, number: u64, fault: Fault) {
         self.lock().faults.plan(number, fault);
+    }
+
+    /// Lets the calls with these numbers find as many files open as may be, where they open something.
+    pub fn no_files(&self, calls: Range<u64>) {
+        self.lock().faults.set_no_files(calls);
     }
 
     /// Lets every call of a kind go wrong, or none again.

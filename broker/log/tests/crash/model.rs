@@ -158,7 +158,7 @@ impl Model {
         ensure!(failure.incarnation > self.incarnation || self.failed, "the incarnation stays: {failure:?}");
         self.incarnation = failure.incarnation;
         match failure.kind {
-            AppendFailureKind::DiskFull => {
+            AppendFailureKind::DiskFull | AppendFailureKind::OutOfFiles { .. } | AppendFailureKind::Gone => {
                 self.batches.retain(|sent| sent.next <= end);
                 ensure!(self.next() == end, "rejected inside a batch, at {end}");
             }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidelog_log::disk::Disk;
-use tidelog_log::sim_disk::{SimDisk, SimRng};
+use tidelog_log::sim_disk::{Fault, SimDisk, SimRng};
 use tidelog_log::{
-    CommitListener, FlushPolicy, LogConfig, LogDir, LogDirOptions, OpenedLog, PartitionId, PartitionLog,
-    RecoveryReport, Threads,
+    AppendFailureKind, CommitListener, FlushPolicy, LogConfig, LogDir, LogDirOptions, OpenedLog, PartitionId,
+    PartitionLog, RecoveryReport, Threads,
 };
 use tidelog_model::{PartitionIndex, TopicId, TopicName};
 use uuid::Uuid;
@@ -139,4 +139,73 @@ fn a_partition_created_under_the_id_of_a_removed_one_gets_nothing_of_it() {
     for seed in 0..SEEDS {
         assert_eq!(Rig::open(rig.sim.crash(seed), LogConfig::default()).next, 0);
     }
+}
+
+fn small_segments() -> LogConfig {
+    LogConfig { segment_bytes: 400, ..LogConfig::default() }
+}
+
+/// A log whose next batches do not fit into its segment.
+fn before_a_roll(seed: u64) -> Rig {
+    let mut rig = Rig::open(SimDisk::new(seed), small_segments());
+    while rig.log.stats().size_bytes < 300 {
+        assert!(rig.append(0));
+    }
+    rig
+}
+
+/// The calls until a segment was rolled that open something.
+fn opens_of_a_roll(seed: u64) -> Vec<u64> {
+    let mut rig = before_a_roll(seed);
+    rig.sim.record();
+    let before = rig.log.stats().segments;
+    while rig.log.stats().segments == before {
+        assert!(rig.append(0));
+    }
+    let kinds = rig.sim.take_recorded();
+    let calls = (0..).zip(&kinds).filter(|(_, kind)| kind.faults().contains(&Fault::NoFiles));
+    calls.map(|(call, _)| call).collect()
+}
+
+/// Appends in a row, in the incarnations that the log asks for; how many were refused.
+fn append_through_a_shortage(rig: &mut Rig) -> u32 {
+    let (mut incarnation, mut refused) = (0, 0);
+    for _ in 0..12 {
+        let epoch = rig.dir.leader_epoch().get();
+        let sent = send(rig.next, epoch, 1000, &mut rig.rng, &rig.log, incarnation).unwrap();
+        rig.dir.commit_round();
+        let heard = rig.ear.take();
+        let rejected = heard.iter().find_map(|heard| match heard {
+            Heard::Rejected(failure) => Some(failure.clone()),
+            _ => None,
+        });
+        let Some(failure) = rejected else {
+            assert!(heard.iter().any(|heard| matches!(heard, Heard::Committed(end) if *end == sent.next)));
+            rig.next = sent.next;
+            continue;
+        };
+        let remedy =
+            matches!(&failure.kind, AppendFailureKind::OutOfFiles { reason } if reason.contains("ulimit"));
+        assert!(remedy && failure.end.get() == rig.next, "{failure:?}");
+        incarnation = failure.incarnation;
+        refused += 1;
+    }
+    refused
+}
+
+#[test]
+fn too_many_open_files_at_a_roll_refuse_batches_with_the_remedy_and_nothing_else() {
+    let mut refused = 0;
+    for seed in 0..10 {
+        let opens = opens_of_a_roll(seed).into_iter();
+        for calls in opens.flat_map(|from| [1, 3, 10, 40].map(|length| from..from + length)) {
+            let mut rig = before_a_roll(seed);
+            let first = rig.sim.calls();
+            rig.sim.no_files(first + calls.start..first + calls.end);
+            refused += append_through_a_shortage(&mut rig);
+            let after = Rig::open(rig.sim.crash(seed), small_segments());
+            assert_eq!((after.found.corrupt, after.next), (None, rig.next), "seed {seed}, {calls:?}");
+        }
+    }
+    assert!(refused > 20, "{refused}");
 }
