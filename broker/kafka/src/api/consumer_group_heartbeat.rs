@@ -44,9 +44,9 @@ async fn beat(
     request: ConsumerGroupHeartbeatRequest,
 ) -> Result<HeartbeatReply, Failure> {
     let group = group_id(&request.group_id)?;
-    let names = request.subscribed_topic_names.map(|names| {
-        let checked = names.iter().map(|name| topic_name(name).map_err(Failure::from));
-        checked.collect::<Result<BTreeSet<TopicName>, Failure>>()
+    // A name that no topic can have is one that no topic has yet: it gets no partitions, and is no error.
+    let names = request.subscribed_topic_names.map(|names| -> BTreeSet<TopicName> {
+        names.iter().filter_map(|name| topic_name(name).ok()).collect()
     });
     let heartbeat = Heartbeat {
         member_id: request.member_id.into_string(),
@@ -55,7 +55,7 @@ async fn beat(
         instance_id: request.instance_id.map(StrBytes::into_string),
         rack_id: request.rack_id.map(StrBytes::into_string),
         rebalance_timeout_ms: (request.rebalance_timeout_ms != -1).then_some(request.rebalance_timeout_ms),
-        subscribed_topic_names: names.transpose()?,
+        subscribed_topic_names: names,
         subscribed_topic_regex: request.subscribed_topic_regex.map(StrBytes::into_string),
         server_assignor: request.server_assignor.map(StrBytes::into_string),
         owned: request.topic_partitions.map(owned).transpose()?,

@@ -208,3 +208,18 @@ async fn a_consumer_protocol_group_is_joined_and_described_in_every_version() {
         encodes(&answer, CONSUMER_GROUP_DESCRIBE, version);
     }
 }
+
+#[tokio::test]
+async fn a_subscription_may_name_topics_that_cannot_exist() {
+    let bench = bench().await;
+    let request = message!(ConsumerGroupHeartbeatRequest {
+        group_id: "c".into(),
+        member_id: "me".into(),
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec!["orders".into(), "no#such!name".into()]),
+        topic_partitions: Some(Vec::new()),
+    });
+    let answer = consumer_group_heartbeat::handle(bench.context(), call(1), request).await;
+    assert_eq!((answer.error_code, answer.error_message), (0, None));
+    assert_eq!(answer.assignment.unwrap().topic_partitions[0].partitions, [0, 1]);
+}
