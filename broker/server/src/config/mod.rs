@@ -142,6 +142,8 @@ pub struct Config {
     pub kafka_requests_in_flight_max: usize,
     /// The most bytes of records in one answer to a Kafka client's fetch.
     pub kafka_fetch_bytes_max: usize,
+    /// Bytes of records in answers that are being sent to Kafka clients, in all.
+    pub kafka_fetch_memory_max: usize,
     /// Whether a Kafka client's topic of more than one replica is made with one; else it is refused.
     pub kafka_clamp_replication_factor: bool,
     /// Bytes of batches on their way into logs, in all.
@@ -215,6 +217,7 @@ impl Config {
             kafka_request_bytes_max: kafka.request_bytes_max,
             kafka_requests_in_flight_max: kafka.requests_in_flight_max,
             kafka_fetch_bytes_max: kafka.fetch_bytes_max,
+            kafka_fetch_memory_max: kafka.fetch_memory_max,
             kafka_clamp_replication_factor: kafka.clamp_replication_factor,
             in_flight_bytes_max: options.in_flight_bytes_max,
             admission_wait_max: options.admission_wait_max,
@@ -334,6 +337,7 @@ impl Config {
             requests_in_flight_max: self.kafka_requests_in_flight_max,
             idle_max: self.kafka_connection_idle,
             fetch_bytes_max: self.kafka_fetch_bytes_max,
+            fetch_memory_max: self.kafka_fetch_memory_max,
             clamp_replication_factor: self.kafka_clamp_replication_factor,
             ..KafkaOptions::default()
         }
