@@ -230,8 +230,8 @@ impl LogDir {
         } else {
             Writer::resume(disk, dir.clone(), last, active)
         };
-        if !self.clean {
-            writer.sync_indexes()?;
+        if !self.clean && damage.is_none() {
+            writer.settle_indexes()?;
         }
         let recovery = RecoveryReport {
             log_start,

@@ -171,6 +171,14 @@ impl Segment {
         disk.sync_dir(dir).map_err(failed("sync", dir))
     }
 
+    /// Removes the index files, durably.
+    pub(super) fn discard_indexes(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), StorageError> {
+        for extension in ["index", "timeindex"] {
+            remove_if_there(disk, &dir.join(file_name(base, extension)))?;
+        }
+        disk.sync_dir(dir).map_err(failed("sync", dir))
+    }
+
     /// Opens a segment as it stands; its end and indexes are for recovery to find.
     pub(super) fn open(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<Self, StorageError> {
         Self::open_as(disk, dir.join(file_name(base, "log")), base)

@@ -192,9 +192,11 @@ impl Writer {
     }
 
     /// Makes the indexes durable. They are hints, but of the bytes that are there: what they said of a tail that
-    /// was cut off must not come back.
-    pub(super) fn sync_indexes(&self) -> Result<(), StorageError> {
-        let Some(files) = &self.index_files else { return Ok(()) };
+    /// was cut off must not come back. So files that could not be written anew are removed.
+    pub(super) fn settle_indexes(&self) -> Result<(), StorageError> {
+        let Some(files) = &self.index_files else {
+            return Segment::discard_indexes(self.disk.as_ref(), &self.dir, self.segment.base);
+        };
         let sync = |file: &dyn DiskFile, extension| {
             file.sync_data().map_err(failed("sync", &self.segment.sibling(extension)))
         };

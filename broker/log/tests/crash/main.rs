@@ -12,6 +12,7 @@
 )]
 
 mod faults;
+mod indexes;
 mod life;
 mod model;
 mod planted;
