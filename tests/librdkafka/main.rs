@@ -31,6 +31,10 @@ const TESTS: &[&str] = &[
     "0132", "0137", "0140",
 ];
 
+/// Tests of consumers that are run again with groups of the consumer protocol (KIP-848).
+const CONSUMER_PROTOCOL: &[&str] =
+    &["0018", "0029", "0030", "0033", "0045", "0050", "0099", "0102", "0113", "0137"];
+
 /// Tests that fail, and why.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("0011", "counts the records at fault in a refused batch; the answer names the first one only"),
@@ -57,8 +61,8 @@ fn suite() -> Option<PathBuf> {
     None
 }
 
-/// Runs one test; the error is the end of what it said.
-fn run(suite: &Path, home: &Path, test: &str) -> Result<Duration, String> {
+/// Runs one test, with groups of the protocol of this name; the error is the end of what it said.
+fn run(suite: &Path, home: &Path, protocol: &str, test: &str) -> Result<Duration, String> {
     let log = home.join(test);
     let output = File::create(&log).unwrap();
     let libraries = env::join_paths([suite.join("src"), suite.join("src-cpp")]).unwrap();
@@ -68,6 +72,7 @@ fn run(suite: &Path, home: &Path, test: &str) -> Result<Duration, String> {
     command.stdout(output.try_clone().unwrap()).stderr(output);
     command.env("LD_LIBRARY_PATH", libraries).env("RDKAFKA_TEST_CONF", home.join("test.conf"));
     command.env("TESTS", test).env("TEST_KAFKA_VERSION", "4.2.0.0");
+    command.env("TEST_CONSUMER_GROUP_PROTOCOL", protocol);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let took = wait_until("the test ends", DEADLINE, || Ok(child.try_wait()?.is_some()));
     if took.is_err() {
@@ -93,17 +98,21 @@ fn complaint(said: &str) -> String {
     lines.iter().skip(from).take(6).copied().collect::<Vec<_>>().join("\n")
 }
 
-/// Runs all of them and returns what became of each.
-fn run_all(suite: &Path, home: &Path) -> BTreeMap<&'static str, Result<Duration, String>> {
-    let tests = TESTS.iter().chain(EXCEPTIONS.iter().map(|(test, _)| test));
-    let pending = Mutex::new(tests.copied().collect::<Vec<_>>());
+/// Runs these and returns what became of each.
+fn run_all(
+    suite: &Path,
+    home: &Path,
+    protocol: &str,
+    tests: Vec<&'static str>,
+) -> BTreeMap<&'static str, Result<Duration, String>> {
+    let pending = Mutex::new(tests);
     let outcomes = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
                     let Some(test) = pending.lock().unwrap().pop() else { return };
-                    let outcome = run(suite, home, test);
+                    let outcome = run(suite, home, protocol, test);
                     outcomes.lock().unwrap().insert(test, outcome);
                 }
             });
@@ -114,6 +123,17 @@ fn run_all(suite: &Path, home: &Path) -> BTreeMap<&'static str, Result<Duration,
 
 #[test]
 fn librdkafkas_own_tests_pass() {
+    let tests = TESTS.iter().chain(EXCEPTIONS.iter().map(|(test, _)| test));
+    judge("classic", tests.copied().collect());
+}
+
+#[test]
+fn librdkafkas_own_tests_of_consumers_pass_with_the_consumer_protocol() {
+    judge("consumer", CONSUMER_PROTOCOL.to_vec());
+}
+
+/// Runs these tests against a broker of their own and fails for each outcome that is not the one expected.
+fn judge(protocol: &str, tests: Vec<&'static str>) {
     let Some(suite) = suite() else { return };
     let home = tempfile::tempdir().unwrap();
     let command = BrokerCommand::new(home.path().join("data")).unwrap();
@@ -122,7 +142,7 @@ fn librdkafkas_own_tests_pass() {
     let conf = format!("bootstrap.servers={servers}\nbroker.address.family=v4\ntest.timeout.multiplier=2\n");
     fs::write(home.path().join("test.conf"), conf).unwrap();
 
-    let outcomes = run_all(&suite, home.path());
+    let outcomes = run_all(&suite, home.path(), protocol, tests);
     let mut complaints = Vec::new();
     for (test, outcome) in &outcomes {
         let reason = EXCEPTIONS.iter().find(|(known, _)| known == test).map(|(_, reason)| reason);
