@@ -3,9 +3,13 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 5] =
-    ["tidelog/v1/common.proto", "tidelog/v1/topics.proto", "tidelog/v1/log.proto", "tidelog/v1/groups.proto",
-     "tidelog/v1/membership.proto"];
+const FILES: [&str; 5] = [
+    "tidelog/v1/common.proto",
+    "tidelog/v1/topics.proto",
+    "tidelog/v1/log.proto",
+    "tidelog/v1/groups.proto",
+    "tidelog/v1/membership.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

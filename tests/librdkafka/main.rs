@@ -107,15 +107,17 @@ fn run_all(
 ) -> BTreeMap<&'static str, Result<Duration, String>> {
     let pending = Mutex::new(tests);
     let outcomes = Mutex::new(BTreeMap::new());
+    let work = || {
+        // Locked only to take the next: the others go on while one runs.
+        let next = || pending.lock().unwrap().pop();
+        while let Some(test) = next() {
+            let outcome = run(suite, home, protocol, test);
+            outcomes.lock().unwrap().insert(test, outcome);
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
-            scope.spawn(|| {
-                loop {
-                    let Some(test) = pending.lock().unwrap().pop() else { return };
-                    let outcome = run(suite, home, protocol, test);
-                    outcomes.lock().unwrap().insert(test, outcome);
-                }
-            });
+            scope.spawn(work);
         }
     });
     outcomes.into_inner().unwrap()
