@@ -235,6 +235,7 @@ impl Pass<'_> {
         }
         output.finish().map_err(failed("write", path))?;
         let fresh = Segment::open_as(disk, path.to_owned(), first.base)?;
+        fresh.allow_gaps_to(Offset::MAX);
         let mut scan = Scan::start(&fresh, None);
         fresh.walk(None, &mut |placed| {
             scan.take(&fresh, placed, self.config.index_interval_bytes);

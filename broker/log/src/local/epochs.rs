@@ -172,7 +172,15 @@ fn note(found: &mut Vec<Entry>, placed: &Placed) {
 
 /// The first batch of the segment whose epoch is larger. Epochs ascend, so the index is searched by halves.
 fn next_change(segment: &Segment, epoch: i32) -> Result<Option<Placed>, ReadError> {
-    let (mut low, mut high) = (0, index::offset_entry_count(&segment.indexes().offsets));
+    match next_change_by_index(segment, epoch, index::offset_entry_count(&segment.indexes().offsets)) {
+        // An entry may lead astray.
+        Err(ReadError::Corrupt { .. }) => next_change_by_index(segment, epoch, 0),
+        found => found,
+    }
+}
+
+fn next_change_by_index(segment: &Segment, epoch: i32, entries: usize) -> Result<Option<Placed>, ReadError> {
+    let (mut low, mut high) = (0, entries);
     let entry = |at: usize| index::offset_entry(&segment.indexes().offsets, at);
     while low < high {
         let middle = low + (high - low) / 2;

@@ -83,16 +83,15 @@ pub(super) fn begin_epoch(disk: &dyn Disk, root: &Path) -> Result<Identity, Open
             cluster_id
         }
     };
-    let leader_epoch = match last_epoch(disk, &epoch_path)? {
+    let (leader_epoch, turn) = match last_epoch(disk, &epoch_path)? {
         Some(last) => last.next(),
         None if has_topics(disk, root)? => {
             return Err(broken(&epoch_path, "it holds no leader epoch, but there are topics"));
         }
-        None => LeaderEpoch::new(0).ok_or_else(|| broken(&epoch_path, "no leader epoch"))?,
+        None => (LeaderEpoch::new(0).ok_or_else(|| broken(&epoch_path, "no leader epoch"))?, 0),
     };
     let file = disk.open(&epoch_path, OpenMode::Create).map_err(failed("open", &epoch_path))?;
     let entry = encode_epoch(leader_epoch);
-    let turn = u64::from(leader_epoch.get().unsigned_abs() % 2);
     file::write_all(file.as_ref(), &mut [IoSlice::new(&entry)], turn * file::wide(EPOCH_BYTES))
         .map_err(failed("write", &epoch_path))?;
     file.sync_data().map_err(failed("sync", &epoch_path))?;
@@ -107,10 +106,31 @@ fn has_topics(disk: &dyn Disk, root: &Path) -> Result<bool, StorageError> {
     Ok(entries.iter().any(|entry| entry.name == super::log_dir::TOPICS))
 }
 
-/// The largest epoch of the file's entries; one of them may be torn.
-fn last_epoch(disk: &dyn Disk, path: &Path) -> Result<Option<LeaderEpoch>, StorageError> {
+/// What the file says of the last run.
+struct LastEpoch {
+    /// The largest epoch that can be read.
+    epoch: LeaderEpoch,
+    /// Which entry has it.
+    turn: u64,
+    /// The other entry cannot be read. It may be torn, and then nobody has used what it was to hold; or it was
+    /// the later one.
+    alone: bool,
+}
+
+impl LastEpoch {
+    /// The next epoch, and the entry that it goes to.
+    fn next(&self) -> (LeaderEpoch, u64) {
+        let next = self.epoch.next();
+        (if self.alone { next.next() } else { next }, 1 - self.turn)
+    }
+}
+
+fn last_epoch(disk: &dyn Disk, path: &Path) -> Result<Option<LastEpoch>, StorageError> {
     let content = file::read_small(disk, path)?.unwrap_or_default();
-    Ok(content.chunks(EPOCH_BYTES).filter_map(decode_epoch).max())
+    let entries: Vec<_> = content.chunks(EPOCH_BYTES).map(decode_epoch).take(2).collect();
+    let alone = entries.iter().any(Option::is_none);
+    let last = (0..).zip(entries).filter_map(|(turn, epoch)| Some((epoch?, turn))).max();
+    Ok(last.map(|(epoch, turn)| LastEpoch { epoch, turn, alone }))
 }
 
 fn encode_epoch(epoch: LeaderEpoch) -> [u8; EPOCH_BYTES] {

@@ -186,12 +186,11 @@ impl TimeEntry {
     }
 }
 
-/// The last offset known to lie before every record at or after `target`, or `None` to start at the base.
-pub(super) fn offset_before(index: &[u8], base: Offset, target: Timestamp) -> Option<Offset> {
+/// The last entry that says of some records that all of them are before `target`.
+pub(super) fn time_entry_before(index: &[u8], target: Timestamp) -> Option<TimeEntry> {
     let (entries, _) = index.as_chunks::<TIME_ENTRY>();
     let at = entries.partition_point(|entry| TimeEntry::decode(entry).timestamp < target);
-    let entry = TimeEntry::decode(entries.get(at.checked_sub(1)?)?);
-    Some(base.plus(u64::from(entry.relative.unsigned_abs())))
+    entries.get(at.checked_sub(1)?).map(TimeEntry::decode)
 }
 
 /// The last entry of a time index.

@@ -36,7 +36,10 @@ fn a_lookup_finds_the_last_entry_at_or_before_its_target() {
 #[test]
 fn a_time_lookup_starts_before_every_record_at_or_after_its_target() {
     let index = times(&[(50, 9), (70, 19)]);
-    let before = |millis| offset_before(&index, offset(1000), Timestamp::from_millis(millis));
+    let before = |millis| {
+        time_entry_before(&index, Timestamp::from_millis(millis))
+            .map(|entry| offset(1000 + i64::from(entry.relative)))
+    };
     assert_eq!(before(50), None);
     assert_eq!(before(51), Some(offset(1009)));
     assert_eq!(before(70), Some(offset(1009)));

@@ -15,6 +15,7 @@ use super::producers;
 use super::queue::{CommitQueue, Line, Pending};
 use super::read::{self, Want};
 use super::retain::{self, Dropped};
+use super::scan;
 use super::segment::Segment;
 use super::writer::{WriteError, Writer};
 use crate::config::LogConfig;
@@ -429,7 +430,7 @@ impl PartitionLog for LocalLog {
     fn for_each_header(&self, from: Offset, visit: &mut dyn FnMut(&BatchHeader)) -> Result<(), ReadError> {
         let segments = self.segments();
         for segment in segments.get(segment_of(&segments, from)..).unwrap_or_default() {
-            segment.walk(segment.entry_before(from), &mut |placed| {
+            segment.walk(segment.sound_entry_before(from)?, &mut |placed| {
                 if placed.header.next_offset() > from {
                     visit(&placed.header);
                 }
@@ -476,20 +477,8 @@ impl PartitionLog for LocalLog {
     }
 
     fn verify(&self) -> Result<VerifyReport, ReadError> {
-        let mut report = VerifyReport::default();
-        for segment in self.segments().iter() {
-            let mut broken = None;
-            segment.walk(None, &mut |placed| {
-                report.batches += 1;
-                report.records += u64::from(placed.header.record_count.max(0).unsigned_abs());
-                report.bytes += u64::from(placed.header.size_bytes);
-                broken = read::batch_at(segment, placed).err();
-                broken.is_none()
-            })?;
-            if let Some(error) = broken {
-                return Err(error);
-            }
-        }
+        let current = self.epochs.entries().last().map_or(i32::MAX, |(epoch, _)| epoch.get());
+        let report = scan::verify(&self.segments(), current)?;
         self.damage.as_ref().map_or(Ok(report), |damage| Err(damage.error()))
     }
 }

@@ -192,6 +192,7 @@ impl LogDir {
             log_start: log_start.unwrap_or(Offset::ZERO),
             index_interval_bytes: config.index_interval_bytes,
             cleaned_to: compacted.gaps_to,
+            epoch: self.identity.leader_epoch,
             now,
         };
         let mut recovered = recover::recover(disk, &dir, known)?;

@@ -93,7 +93,7 @@ fn cut(segment: &Segment, chunk: &Bytes, first: &Placed, up_to: Offset) -> Resul
     while let Some(rest) = chunk.get(end..).filter(|rest| rest.len() >= BATCH_OVERHEAD) {
         let here = first.position.saturating_add(file::wide(end));
         // Broken bytes behind good ones are for the read that starts at them to tell of.
-        let Ok(placed) = segment.placed(rest, here, next_offset) else { break };
+        let Ok(placed) = segment.placed(rest, here, next_offset, segment.gaps_to()) else { break };
         if placed.header.next_offset() > up_to || rest.len() < placed.header.size() {
             break;
         }
@@ -120,8 +120,13 @@ pub(super) fn offset_for_timestamp(
     from: Offset,
     up_to: Offset,
 ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
-    let before = index::offset_before(&segment.indexes().times, segment.base, target);
-    let start = before.map_or(from, |offset| offset.max(from));
+    let before = index::time_entry_before(&segment.indexes().times, target);
+    let start = match before {
+        Some(entry) if segment.has_time(entry)? => {
+            segment.base.plus(u64::from(entry.relative.unsigned_abs())).max(from)
+        }
+        _ => from,
+    };
     let wanted = Wanted { target, from, up_to };
     let entry = segment.entry_before(start);
     match first_at_or_after(segment, entry, wanted) {

@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidelog_model::{Offset, Timestamp};
+use tidelog_model::{LeaderEpoch, Offset, Timestamp};
 
 use super::file;
 use super::floor::Floor;
@@ -66,6 +66,8 @@ pub(super) struct Known {
     pub(super) index_interval_bytes: u32,
     /// Below this offset compaction may have left gaps.
     pub(super) cleaned_to: Offset,
+    /// That of this run.
+    pub(super) epoch: LeaderEpoch,
     pub(super) now: Timestamp,
 }
 
@@ -73,7 +75,9 @@ pub(super) struct Known {
 pub(super) fn recover(disk: &dyn Disk, dir: &Path, known: Known) -> Result<Recovered, OpenError> {
     let mut segments = Vec::new();
     for base in segment_bases(disk, dir)? {
-        segments.push(Arc::new(Segment::open(disk, dir, base)?));
+        let segment = Segment::open(disk, dir, base)?;
+        segment.allow_gaps_to(known.cleaned_to);
+        segments.push(Arc::new(segment));
     }
     let damage = missing(dir, &segments, known);
     if segments.is_empty() {
@@ -157,7 +161,7 @@ struct Recovery<'a> {
 impl Recovery<'_> {
     fn run(&mut self) -> Result<ActiveState, OpenFailure> {
         let mut active = ActiveState::new(self.known.now);
-        let mut chain = Chain::new(self.known.cleaned_to);
+        let mut chain = Chain::new(self.known.cleaned_to, self.known.epoch.get());
         let mut at = 0;
         while let Some(segment) = self.segments.get(at).map(Arc::clone) {
             let next = self.segments.get(at + 1).map(|next| next.base);
@@ -231,7 +235,10 @@ impl Recovery<'_> {
         self.load_indexes(segment, durable)?;
         let start = *chain;
         let entry = index::last_offset_entry(&segment.indexes().offsets);
-        if let Some(entry) = entry {
+        let time = index::last_time_entry(&segment.indexes().times);
+        // The largest time is taken from it: retention goes by that.
+        let times_hold = time.map_or(Ok(true), |time| segment.has_time(time)).map_err(OpenFailure::from)?;
+        if let Some(entry) = entry.filter(|_| times_hold) {
             match self.walk(segment, durable, Some(entry), chain) {
                 Ok(scan) => return Ok(scan),
                 Err(ReadError::Storage(error)) => return Err(error.into()),

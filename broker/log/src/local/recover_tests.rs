@@ -39,6 +39,7 @@ fn recover_at(disk: &SimDisk) -> Result<Recovered, OpenError> {
         log_start: Offset::ZERO,
         index_interval_bytes: 4096,
         cleaned_to: Offset::ZERO,
+        epoch: tidelog_model::LeaderEpoch::new(0).unwrap(),
         now: Timestamp::from_millis(0),
     };
     recover(disk, Path::new(DIR), known)

@@ -4,14 +4,18 @@
 //! chain: each batch starts where the one before it ends, in bytes and (where compaction has not been) in
 //! offsets, and epochs never fall.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use tidelog_model::batch::{BATCH_OVERHEAD, BatchHeader, RecordBatch};
 use tidelog_model::{Offset, Timestamp};
 
 use super::file;
 use super::index::{self, OffsetEntry, TimeEntry};
+use super::read;
 use super::segment::{Placed, Segment};
 use super::writer::ActiveState;
+use crate::engine::VerifyReport;
 use crate::error::{ReadError, StorageError, failed};
 
 /// The bytes read at once by a scan.
@@ -25,14 +29,16 @@ pub(super) struct Chain {
     /// Below this offset compaction may have left gaps.
     pub(super) cleaned_to: Offset,
     epoch: i32,
+    /// No batch can have a larger one.
+    epoch_max: i32,
     /// An index has led into the middle: the next batch says where the chain goes on.
     open: bool,
 }
 
 impl Chain {
     /// From the first batch of a log on.
-    pub(super) const fn new(cleaned_to: Offset) -> Self {
-        Self { expected: Offset::ZERO, cleaned_to, epoch: -1, open: false }
+    pub(super) const fn new(cleaned_to: Offset, epoch_max: i32) -> Self {
+        Self { expected: Offset::ZERO, cleaned_to, epoch: -1, epoch_max, open: false }
     }
 
     /// Goes on at the first batch of a segment, or somewhere inside it.
@@ -50,6 +56,10 @@ impl Chain {
         }
         if header.leader_epoch < self.epoch {
             return Err(format!("leader epoch {} follows epoch {}", header.leader_epoch, self.epoch));
+        }
+        if header.leader_epoch > self.epoch_max {
+            let (epoch, current) = (header.leader_epoch, self.epoch_max);
+            return Err(format!("leader epoch {epoch} is to come, this is epoch {current}"));
         }
         let counted = header.last_offset_delta.checked_add(1) == Some(header.record_count);
         if !counted && base >= self.cleaned_to {
@@ -229,4 +239,34 @@ fn check(
     }
     *chain = next;
     Ok(Ok(placed))
+}
+
+/// Reads all batches and checks their checksums and the chain of offsets and epochs.
+pub(super) fn verify(segments: &[Arc<Segment>], epoch_max: i32) -> Result<VerifyReport, ReadError> {
+    let mut report = VerifyReport::default();
+    let mut chain = Chain::new(Offset::ZERO, epoch_max);
+    for (at, segment) in segments.iter().enumerate() {
+        chain.cleaned_to = segment.gaps_to();
+        chain.begin(segment.base, false);
+        let (mut broken, mut end) = (None, 0);
+        segment.walk(None, &mut |placed| {
+            report.batches += 1;
+            report.records += u64::from(placed.header.record_count.max(0).unsigned_abs());
+            report.bytes += u64::from(placed.header.size_bytes);
+            end = placed.end();
+            let follows = chain.follow(&placed.header);
+            let follows =
+                follows.map_err(|reason| segment.corrupt(placed.position, placed.header.base_offset, reason));
+            broken = follows.and_then(|()| read::batch_at(segment, placed).map(drop)).err();
+            broken.is_none()
+        })?;
+        if let Some(next) = segments.get(at + 1).filter(|_| broken.is_none()) {
+            let ends = chain.end_at(next.base);
+            broken = ends.map_err(|reason| segment.corrupt(end, chain.expected, reason)).err();
+        }
+        if let Some(error) = broken {
+            return Err(error);
+        }
+    }
+    Ok(report)
 }

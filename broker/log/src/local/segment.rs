@@ -12,7 +12,7 @@ use tidelog_model::batch::{BATCH_OVERHEAD, BatchHeader};
 use tidelog_model::{Offset, Timestamp};
 
 use super::file;
-use super::index::{self, IndexBytes, OffsetEntry};
+use super::index::{self, IndexBytes, OffsetEntry, TimeEntry};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::engine::ReadWait;
 use crate::error::{ReadError, StorageError, failed};
@@ -41,6 +41,8 @@ pub(super) struct Segment {
     size: AtomicU64,
     next_offset: AtomicI64,
     max_timestamp: AtomicI64,
+    /// Below this offset compaction may have left gaps.
+    gaps_to: AtomicI64,
 }
 
 /// A batch's header and where it stands in its segment.
@@ -94,7 +96,8 @@ impl<'a> HeaderWalk<'a> {
         }
         let Some(at) = self.fill()? else { return Ok(None) };
         let bytes = self.chunk.get(at..).unwrap_or_default();
-        let placed = self.segment.placed(bytes, self.position, self.expected)?;
+        let gaps_to = if self.entry.is_some() { Offset::MAX } else { self.segment.gaps_to() };
+        let placed = self.segment.placed(bytes, self.position, self.expected, gaps_to)?;
         if let Some(entry) = self.entry.take()
             && entry.last_offset(self.segment.base) != placed.header.last_offset()
         {
@@ -197,6 +200,7 @@ impl Segment {
             size: AtomicU64::new(size),
             next_offset: AtomicI64::new(base.get()),
             max_timestamp: AtomicI64::new(Timestamp::NONE.millis()),
+            gaps_to: AtomicI64::new(0),
         })
     }
 
@@ -222,6 +226,16 @@ impl Segment {
         self.size.store(size, Ordering::Release);
     }
 
+    /// Below this offset compaction may have left gaps.
+    pub(super) fn gaps_to(&self) -> Offset {
+        Offset::new(self.gaps_to.load(Ordering::Acquire)).unwrap_or(Offset::ZERO)
+    }
+
+    /// Lets offsets below this one be missing; recovery and compaction alone call this.
+    pub(super) fn allow_gaps_to(&self, offset: Offset) {
+        self.gaps_to.store(offset.get(), Ordering::Release);
+    }
+
     pub(super) fn indexes(&self) -> RwLockReadGuard<'_, Indexes> {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,6 +247,31 @@ impl Segment {
     /// The index entry to start from when looking for the batch that holds `offset`.
     pub(super) fn entry_before(&self, offset: Offset) -> Option<OffsetEntry> {
         index::entry_before(&self.indexes().offsets, self.base, offset)
+    }
+
+    /// The same, if it leads to the batch it names.
+    pub(super) fn sound_entry_before(&self, offset: Offset) -> Result<Option<OffsetEntry>, ReadError> {
+        let Some(entry) = self.entry_before(offset) else { return Ok(None) };
+        match HeaderWalk::new(self, Some(entry), ReadWait::MayBlock).next() {
+            Ok(_) => Ok(Some(entry)),
+            Err(ReadError::Storage(error)) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether the batch that an entry of the time index names is there and has the time that it says.
+    pub(super) fn has_time(&self, entry: TimeEntry) -> Result<bool, ReadError> {
+        let last = self.base.plus(u64::from(entry.relative.unsigned_abs()));
+        let mut found = false;
+        let walked = self.walk(self.sound_entry_before(last)?, &mut |placed| {
+            let header = &placed.header;
+            found = header.last_offset() == last && header.max_timestamp == entry.timestamp;
+            header.last_offset() < last
+        });
+        match walked {
+            Err(ReadError::Storage(error)) => Err(error.into()),
+            walked => Ok(found && walked.is_ok()),
+        }
     }
 
     /// The path of one of the segment's other files.
@@ -259,14 +298,28 @@ impl Segment {
     }
 
     /// The header at the front of `bytes`, which stand at `position`, if it continues the chain of offsets.
-    pub(super) fn placed(&self, bytes: &[u8], position: u64, expected: Offset) -> Result<Placed, ReadError> {
+    /// A checksum does not cover the offset: without the chain a broken one would be served, or passed over.
+    pub(super) fn placed(
+        &self,
+        bytes: &[u8],
+        position: u64,
+        expected: Offset,
+        gaps_to: Offset,
+    ) -> Result<Placed, ReadError> {
         let header = BatchHeader::parse(bytes).map_err(|e| self.corrupt(position, expected, e))?;
         let placed = Placed { header, position };
         if placed.end() > self.size() {
             return Err(self.corrupt(position, expected, "the batch passes the end of the file"));
         }
-        if header.base_offset < expected {
-            let reason = format!("base offset {} where at least {expected} follows", header.base_offset);
+        if header.base_offset < expected || (header.base_offset > expected && expected >= gaps_to) {
+            let reason =
+                format!("the batch starts at offset {} where {expected} follows", header.base_offset);
+            return Err(self.corrupt(position, expected, reason));
+        }
+        // Before recovery has found the end, it is the base.
+        let end = self.next_offset();
+        if end > self.base && header.next_offset() > end {
+            let reason = format!("the batch ends at {}, the segment at {end}", header.next_offset());
             return Err(self.corrupt(position, expected, reason));
         }
         Ok(placed)

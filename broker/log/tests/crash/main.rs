@@ -11,6 +11,7 @@
     reason = "test code"
 )]
 
+mod bit_rot;
 mod faults;
 mod indexes;
 mod life;
