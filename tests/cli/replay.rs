@@ -76,7 +76,15 @@ fn an_offset_outside_of_the_log_is_moved_and_said_or_refused() {
         "{done:?}"
     );
     let strict = bench.tidelog(&["replay", "orders", "--from", "500", "--strict"]);
-    strict.failed(4, &["orders-0 has no offset 500"]);
+    strict.failed(4, &["orders-0 has no offset 500, the nearest is 3; without --strict"]);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_not_said_to_hold_anything() {
+    let bench = shop(9);
+    let done = bench.tidelog(&["replay", "orders", "--checkpoint", "/nonexistent/c"]);
+    assert!(done.stderr.contains("/nonexistent/c"), "{done:?}");
+    assert!(!done.stderr.contains("--resume"), "{done:?}");
 }
 
 #[test]

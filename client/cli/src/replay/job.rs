@@ -33,7 +33,7 @@ pub(crate) async fn run(args: ReplayArgs, context: &Context) -> Result<(), Failu
     let mut job = Job::prepare(&args, context).await?;
     for moved in &job.plan.moved {
         if args.range.strict {
-            return Err(Failure::new(Exit::NotFound, moved.to_string()));
+            return Err(Failure::new(Exit::NotFound, moved.refusal()));
         }
         context.note(format_args!("note: {moved}"));
     }
@@ -201,7 +201,9 @@ impl<'a> Job<'a> {
         let ended = match run.run().await {
             Ok(ended) => ended,
             Err(failure) => {
-                if let Some(path) = path.filter(|_| failure.exit() != Exit::OutputClosed) {
+                // It may be the checkpoint itself that cannot be written.
+                let kept = path.filter(|path| failure.exit() != Exit::OutputClosed && path.exists());
+                if let Some(path) = kept {
                     self.context.note(format_args!("{}", how_to_go_on(&path)));
                 }
                 return Err(failure);

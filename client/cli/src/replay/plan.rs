@@ -24,6 +24,14 @@ pub(crate) struct Moved {
     used: Offset,
 }
 
+impl Moved {
+    /// What to say when nothing may be moved.
+    pub(crate) fn refusal(&self) -> String {
+        let Self { id, asked, used } = self;
+        format!("{id} has no offset {asked}, the nearest is {used}; without --strict the replay uses that")
+    }
+}
+
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} has no offset {}: using {}", self.id, self.asked, self.used)
