@@ -49,7 +49,9 @@ impl Default for KafkaOptions {
             request_bytes_max: 100 * 1024 * 1024,
             requests_in_flight_max: 64,
             idle_max: Duration::from_secs(600),
-            fetch_bytes_max: 55 * 1024 * 1024,
+            // While an answer is read nothing is sent, and most clients have one fetch on its way at a time:
+            // smaller answers keep both sides at work.
+            fetch_bytes_max: 4 * 1024 * 1024,
             fetch_memory_max: 512 * 1024 * 1024,
             fetch_wait_max: Duration::from_secs(300),
             clamp_replication_factor: true,
