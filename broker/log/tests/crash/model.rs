@@ -113,14 +113,24 @@ pub(crate) struct Model {
     pub(crate) failed: bool,
     /// A removal was begun, and it is not known how far it got.
     pub(crate) removing: bool,
-    /// A planted bug of the owner: it acknowledges what is only written.
-    pub(crate) promises_written: bool,
+    /// What readers may have seen of a partition that syncs: its high watermark, where it was highest.
+    seen: i64,
+    pub(crate) owner: Owner,
+}
+
+/// What the owner makes of the end that is only written: nothing, unless a bug is planted in it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Owner {
+    /// It acknowledges up to there.
+    pub(crate) acks_written: bool,
+    /// It shows readers what lies below.
+    pub(crate) shows_written: bool,
 }
 
 impl Model {
     /// An empty partition, whose owner may keep its promises or not.
-    pub(crate) fn new(promises_written: bool) -> Self {
-        Self { promises_written, ..Self::default() }
+    pub(crate) fn new(owner: Owner) -> Self {
+        Self { owner, ..Self::default() }
     }
 
     pub(crate) fn next(&self) -> i64 {
@@ -133,8 +143,11 @@ impl Model {
             match heard {
                 Heard::Written(end) => {
                     self.written = self.written.max(end);
-                    if self.promises_written {
+                    if self.owner.acks_written && flush == FlushPolicy::Sync {
                         self.durable = self.durable.max(end);
+                    }
+                    if self.owner.shows_written && flush == FlushPolicy::Sync {
+                        self.seen = self.seen.max(end);
                     }
                 }
                 Heard::Committed(end) => {
@@ -144,6 +157,7 @@ impl Model {
                     self.written = self.written.max(end);
                     if flush == FlushPolicy::Sync {
                         self.durable = end;
+                        self.seen = self.seen.max(end);
                     }
                 }
                 Heard::Rejected(failure) => self.reject(&failure)?,
@@ -200,6 +214,7 @@ impl Model {
             Cut::Clean => self.next(),
         };
         ensure!(found.end >= promised, "{found:?}, but {promised} was promised");
+        ensure!(found.end >= self.seen, "{found:?}, but a reader saw up to {}", self.seen);
         let known = found.end == 0
             || found.end == self.start_max
             || self.batches.iter().any(|sent| sent.next == found.end);
@@ -283,11 +298,12 @@ impl Model {
     /// Goes on from what a recovery found.
     pub(crate) fn adopt(&mut self, found: Found) {
         if self.removing && found.end == 0 {
-            *self = Self::new(self.promises_written);
+            *self = Self::new(self.owner);
             return;
         }
         self.batches.retain(|sent| sent.next <= found.end);
         (self.durable, self.written, self.committed) = (found.end, found.end, found.end);
+        self.seen = found.end;
         (self.start_min, self.start_max) = (found.start, found.start);
         self.incarnation = 0;
         self.failed = false;

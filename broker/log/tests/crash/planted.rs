@@ -9,6 +9,7 @@ use tidelog_log::disk::{DirEntry, Disk, DiskFile, OpenMode, SealedBytes};
 use tidelog_log::sim_disk::SimDisk;
 
 use super::life::{Life, live};
+use super::model::{Broken, Owner};
 
 /// A bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,15 +27,17 @@ pub(crate) enum Plant {
     SyncErrorIgnored,
     /// A failed sync is tried again.
     SyncRetried,
-    /// The owner acknowledges, and shows to readers, what is written and not flushed.
-    PromisesWritten,
+    /// The owner acknowledges what is written and not flushed.
+    AcksWritten,
+    /// The owner shows to readers what is written and not flushed; acks wait for the flush.
+    ShowsWritten,
     /// A file is renamed before its bytes are durable.
     SyncOfNewFilesSkipped,
 }
 
 impl Plant {
-    pub(crate) fn promises_written(self) -> bool {
-        self == Self::PromisesWritten
+    pub(crate) fn owner(self) -> Owner {
+        Owner { acks_written: self == Self::AcksWritten, shows_written: self == Self::ShowsWritten }
     }
 }
 
@@ -153,18 +156,17 @@ impl DiskFile for PlantedFile {
     }
 }
 
-/// How many lives it takes to see the bug.
-fn lives_until_seen(plant: Plant) -> Option<u64> {
-    (0..400).find(|seed| {
-        let mut life = Life { seed: *seed, plant, ..Life::default() };
+/// Which promise a bug breaks, within a number of lives.
+fn broken_by(plant: Plant) -> Option<Broken> {
+    (0..400).find_map(|seed| {
+        let mut life = Life { seed, plant, ..Life::default() };
         life.faulty = matches!(plant, Plant::NoCacheDrop | Plant::SyncErrorIgnored | Plant::SyncRetried);
-        live(life).is_err()
+        live(life).err()
     })
 }
 
 fn assert_seen(plant: Plant) {
-    let seen = lives_until_seen(plant);
-    assert!(seen.is_some(), "{plant:?} was not seen");
+    assert!(broken_by(plant).is_some(), "{plant:?} was not seen");
 }
 
 #[test]
@@ -198,8 +200,15 @@ fn a_failed_sync_that_is_tried_again_is_seen() {
 }
 
 #[test]
-fn an_owner_that_acknowledges_and_serves_what_is_only_written_is_seen() {
-    assert_seen(Plant::PromisesWritten);
+fn an_owner_that_acknowledges_what_is_only_written_is_seen() {
+    let broken = broken_by(Plant::AcksWritten).unwrap();
+    assert!(broken.contains("was promised"), "{broken}");
+}
+
+#[test]
+fn a_high_watermark_that_follows_the_written_end_while_acks_wait_is_seen() {
+    let broken = broken_by(Plant::ShowsWritten).unwrap();
+    assert!(broken.contains("a reader saw"), "{broken}");
 }
 
 #[test]

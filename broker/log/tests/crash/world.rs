@@ -93,7 +93,7 @@ impl World {
                 exists: false,
                 log: None,
                 ear: Arc::default(),
-                model: Model::new(plant.promises_written()),
+                model: Model::new(plant.owner()),
                 config: config(&mut rng),
             }
         });
@@ -294,7 +294,7 @@ impl World {
         part.exists = true;
         part.log = Some(log);
         part.ear = ear;
-        part.model = Model::new(part.model.promises_written);
+        part.model = Model::new(part.model.owner);
         Ok(())
     }
 
@@ -388,7 +388,7 @@ impl World {
         if whole_topic { dir.remove_topic(topic) } else { dir.remove_partition(id) }.map_err(failed)?;
         for part in self.parts.iter_mut().filter(|part| gone(part)) {
             part.exists = false;
-            part.model = Model::new(part.model.promises_written);
+            part.model = Model::new(part.model.owner);
             part.ear = Arc::default();
         }
         Ok(())
