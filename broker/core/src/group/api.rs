@@ -10,7 +10,7 @@ use std::fmt;
 use bytes::Bytes;
 use tidelog_model::{GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
-use super::consumer::{ConsumerGroupDescription, Heartbeat, HeartbeatReply};
+use super::consumer::{ConsumerGroupDescription, Heartbeat, HeartbeatReply, Positions};
 use super::error::GroupError;
 
 /// A protocol a member can assign by, with what it tells the leader for it.
@@ -217,6 +217,42 @@ pub struct CommittedOffset {
     pub committed: Timestamp,
 }
 
+impl CommittedOffset {
+    /// What somebody has set who is no member of the group.
+    pub(super) const fn sought(offset: Offset, now: Timestamp) -> Self {
+        Self { offset, leader_epoch: None, metadata: String::new(), committed: now }
+    }
+}
+
+/// What a seek does to a group whose members read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenActive {
+    /// Nothing: it is refused.
+    Refuse,
+    /// It moves them, by a rebalance.
+    Move,
+}
+
+/// Set where a group goes on, for all partitions or for none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeekOffsets {
+    /// The group.
+    pub group: GroupId,
+    /// The next offsets it will read.
+    pub positions: Positions,
+    /// Whether members may be moved.
+    pub when_active: WhenActive,
+}
+
+/// The answer to [`SeekOffsets`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sought {
+    /// The group goes on there.
+    Done,
+    /// It is remembered, and done when the members have given the partitions up.
+    Pending,
+}
+
 /// `OffsetFetch`: what a group remembers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchOffsets {
@@ -325,6 +361,8 @@ pub struct ListedGroup {
     pub group_type: GroupType,
     /// Of how many partitions it has an offset.
     pub partitions: usize,
+    /// How many members it has.
+    pub members: usize,
 }
 
 /// What an operator sees of a classic group.
@@ -336,6 +374,10 @@ pub struct DescribedGroup {
     pub protocol_type: String,
     /// The protocol chosen; empty unless the group is stable.
     pub protocol_name: String,
+    /// Counts its assignments.
+    pub generation: i32,
+    /// Where the group will go on once its members have joined again.
+    pub pending_seek: Positions,
     /// Its members.
     pub members: Vec<DescribedMember>,
 }
@@ -374,6 +416,8 @@ pub enum GroupRequest {
     Fetch(FetchOffsets),
     /// Forget offsets.
     DeleteOffsets(DeleteOffsets),
+    /// Set where the group goes on.
+    Seek(SeekOffsets),
     /// Which groups there are.
     List(ListGroups),
     /// What a classic group is at.
@@ -407,6 +451,8 @@ pub enum GroupReply {
     Fetch(FetchOffsetsReply),
     /// To [`GroupRequest::DeleteOffsets`].
     DeleteOffsets(DeleteOffsetsReply),
+    /// To [`GroupRequest::Seek`].
+    Seek(Sought),
     /// To [`GroupRequest::List`].
     List(Vec<ListedGroup>),
     /// To [`GroupRequest::Describe`].

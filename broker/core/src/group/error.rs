@@ -69,6 +69,21 @@ pub enum GroupError {
         /// The group.
         group: GroupId,
     },
+    /// The group has members, and the caller does not want to move them.
+    #[error("group {group} has members that read: stop them first, or let the seek move them")]
+    Active {
+        /// The group.
+        group: GroupId,
+    },
+    /// The group's members would not follow a seek.
+    #[error(
+        "members of group {group} would go on where they are: they keep their partitions in a rebalance, or \
+         are no consumers; stop them first"
+    )]
+    CannotFollow {
+        /// The group.
+        group: GroupId,
+    },
     /// Members subscribe to the topic.
     #[error("members of the group subscribe to the topic: its offsets cannot be deleted while they do")]
     Subscribed,
@@ -137,7 +152,9 @@ impl GroupError {
             | Self::RebalanceTimeout { .. } => ErrorCode::InvalidRequest,
             Self::TooMuchMetadata { .. } | Self::GroupFull { .. } => ErrorCode::GroupMaxSizeReached,
             Self::UnknownGroup { .. } | Self::OtherType { .. } => ErrorCode::GroupIdNotFound,
-            Self::NotEmpty { .. } => ErrorCode::NonEmptyGroup,
+            Self::NotEmpty { .. } | Self::Active { .. } | Self::CannotFollow { .. } => {
+                ErrorCode::NonEmptyGroup
+            }
             Self::Subscribed => ErrorCode::GroupSubscribedToTopic,
             Self::UnknownMember { .. } => ErrorCode::UnknownMemberId,
             Self::FencedInstance { .. } => ErrorCode::FencedInstanceId,
@@ -197,6 +214,8 @@ const fn consumer_code(error: &ConsumerGroupError) -> ErrorCode {
         ConsumerGroupError::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
         ConsumerGroupError::GroupFull { .. } => ErrorCode::GroupMaxSizeReached,
         ConsumerGroupError::InvalidRegex { .. } => ErrorCode::InvalidRegularExpression,
-        ConsumerGroupError::StaleMemberEpoch { .. } => ErrorCode::StaleMemberEpoch,
+        ConsumerGroupError::StaleMemberEpoch { .. } | ConsumerGroupError::Sought { .. } => {
+            ErrorCode::StaleMemberEpoch
+        }
     }
 }

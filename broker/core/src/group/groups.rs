@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::api::{CommittedOffset, GroupReply, GroupRequest};
 use super::classic::{ClassicGroup, Step};
 use super::config::{GroupConfig, GroupLimits};
-use super::consumer::{ConsumerGroup, TopicsView};
+use super::consumer::{ConsumerGroup, ConsumerGroupEvent, TopicsView};
 use super::error::GroupError;
 use super::events::GroupEvent;
 
@@ -212,6 +212,9 @@ impl Groups {
                 if let Kind::Consumer(consumer) = &mut held.kind {
                     consumer.apply(event);
                 }
+                if let ConsumerGroupEvent::SeekDone { positions, at } = event {
+                    self.set_offsets(group, positions, *at);
+                }
             }
         }
     }
@@ -250,9 +253,11 @@ impl Groups {
         work: impl FnOnce(&mut Kind, &mut Step<'_>) -> T,
     ) -> Option<T> {
         let bytes_free = self.limits.bytes_max.saturating_sub(self.bytes);
+        let before = out.events.len();
         let group = self.groups.get_mut(name)?;
         let mut step = Step { now, group: name, config: &self.config, limits: &self.limits, bytes_free, out };
         let result = work(&mut group.kind, &mut step);
+        self.take_sought(out.events.get(before..).unwrap_or_default());
         self.settle(name);
         self.drop_if_void(name);
         Some(result)
@@ -310,6 +315,9 @@ impl Groups {
         for (name, group) in &mut self.groups {
             let before = group.offsets.len();
             group.offsets.retain(|(topic, _), _| *topic != topic_id);
+            if let Kind::Consumer(consumer) = &mut group.kind {
+                consumer.forget_topic(topic_id);
+            }
             let gone = before.saturating_sub(group.offsets.len());
             if gone > 0 {
                 self.offsets = self.offsets.saturating_sub(gone);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use tidelog_model::ErrorCode;
 
+use super::super::api::WhenActive;
 use super::super::api::{
     GroupHeartbeat, GroupMember, GroupProtocol, JoinGroup, JoinGroupReply, Joined, LeaveGroup, LeavingMember,
 };
@@ -95,6 +96,10 @@ impl World {
                     assert!(image.generation >= self.generation, "generations go up");
                     self.generation = image.generation;
                 }
+                // Commits are answered at once; what has no text was sought.
+                GroupEvent::OffsetCommitted { committed, .. } if committed.metadata.is_empty() => {
+                    self.committed = Some(committed.offset.get());
+                }
                 GroupEvent::GroupDeleted { .. } => {
                     self.generation = 0;
                     self.committed = None;
@@ -169,6 +174,13 @@ impl World {
         assert_eq!(self.bench.offsets().first().map(|held| held.2), self.committed);
     }
 
+    fn seek(&mut self) {
+        self.next_offset += 1;
+        self.bench.send(seek(&[(1, 0, self.next_offset)], WhenActive::Move));
+        self.collect();
+        assert_eq!(self.bench.offsets().first().map(|held| held.2), self.committed);
+    }
+
     fn leave(&mut self, index: usize) {
         let client = self.clients[index].clone();
         let leaving = LeavingMember { member_id: client.member_id, instance_id: client.instance_id };
@@ -214,6 +226,7 @@ impl World {
                 self.bench.advance(ms);
                 self.collect();
             }
+            Action::Seek => self.seek(),
             Action::Crash => self.crash(),
         }
     }
@@ -252,6 +265,7 @@ enum Action {
     /// With a generation so many before its own.
     Commit(usize, i32),
     Wait(i64),
+    Seek,
     Crash,
 }
 
@@ -264,6 +278,7 @@ fn actions() -> impl Strategy<Value = Action> {
         1 => client.clone().prop_map(Action::Subscribe),
         6 => (client, 0..3_i32).prop_map(|(index, back)| Action::Commit(index, back)),
         8 => prop::sample::select(vec![100_i64, 1_000, 3_000, 9_000, 21_000]).prop_map(Action::Wait),
+        1 => Just(Action::Seek),
         1 => Just(Action::Crash),
     ]
 }

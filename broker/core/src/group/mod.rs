@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod groups;
 mod offsets;
+mod seek;
 mod serve;
 #[cfg(test)]
 mod testkit;

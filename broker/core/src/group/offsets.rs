@@ -83,6 +83,10 @@ impl Groups {
                 results.push(Err(refused));
                 continue;
             }
+            if let Err(refused) = self.check_place(&request.group, &request.member.member_id, &commit) {
+                results.push(Err(refused));
+                continue;
+            }
             let OffsetCommit { topic_id, partition, offset, leader_epoch, metadata } = commit;
             let committed = CommittedOffset { offset, leader_epoch, metadata, committed: now };
             let group = request.group.clone();

@@ -27,7 +27,7 @@ impl Step<'_> {
 }
 
 impl Group {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         match &self.kind {
             Kind::Classic(classic) => classic.state() == GroupState::Empty,
             Kind::Consumer(consumer) => consumer.is_empty(),
@@ -49,8 +49,12 @@ impl Group {
                 ("consumer".to_owned(), state, GroupType::Consumer)
             }
         };
+        let members = match &self.kind {
+            Kind::Classic(classic) => classic.member_count(),
+            Kind::Consumer(consumer) => consumer.member_count(),
+        };
         let partitions = self.offsets.len();
-        ListedGroup { group: name.clone(), protocol_type, state, group_type, partitions }
+        ListedGroup { group: name.clone(), protocol_type, state, group_type, partitions, members }
     }
 }
 
@@ -91,6 +95,7 @@ impl Groups {
             GroupRequest::DeleteOffsets(request) => {
                 GroupReply::DeleteOffsets(self.delete_offsets(&request, topics, out)?)
             }
+            GroupRequest::Seek(request) => return self.seek(now, token, request, topics, out),
             GroupRequest::List(request) => GroupReply::List(self.list(&request)),
             GroupRequest::Describe(group) => GroupReply::Describe(self.describe(&group)?),
             GroupRequest::Delete(group) => self.delete(group, out)?,
@@ -108,10 +113,7 @@ impl Groups {
                 self.topics_changed(now, topics, out);
                 GroupReply::Done
             }
-            GroupRequest::Topics => {
-                let topics = self.groups.values().flat_map(|group| group.offsets.keys());
-                GroupReply::Topics(topics.map(|(topic, _)| *topic).collect())
-            }
+            GroupRequest::Topics => GroupReply::Topics(self.topics()),
         };
         Ok(Some(reply))
     }
@@ -215,8 +217,7 @@ impl Groups {
     }
 
     fn drop_topic(&mut self, topic_id: TopicId, out: &mut Output) {
-        let mut held = self.groups.values().flat_map(|group| group.offsets.keys());
-        if held.any(|(topic, _)| *topic == topic_id) {
+        if self.topics().contains(&topic_id) {
             self.emit(out, GroupEvent::TopicForgotten { topic_id });
         }
     }

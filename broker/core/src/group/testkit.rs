@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::api::{
     CommitOffsets, FetchOffsets, GroupHeartbeat, GroupMember, GroupProtocol, JoinGroup, JoinGroupReply,
-    Joined, MemberAssignment, SyncGroup,
+    Joined, MemberAssignment, SeekOffsets, SyncGroup, WhenActive,
 };
 use super::consumer::{TopicShape, TopicsView};
 use super::{
@@ -88,6 +88,14 @@ pub(super) fn commit(member: GroupMember, offsets: Vec<OffsetCommit>) -> GroupRe
     GroupRequest::Commit(CommitOffsets { group: group("g"), member, offsets })
 }
 
+pub(super) fn seek(offsets: &[(u128, i32, i64)], when_active: WhenActive) -> GroupRequest {
+    let position = |(number, index, offset): &(u128, i32, i64)| {
+        ((topic(*number), PartitionIndex::new(*index).unwrap()), Offset::new(*offset).unwrap())
+    };
+    let positions = offsets.iter().map(position).collect();
+    GroupRequest::Seek(SeekOffsets { group: group("g"), positions, when_active })
+}
+
 /// What a leader makes of a generation: each member's part names it and the generation.
 pub(super) fn sync(joined: &Joined) -> GroupRequest {
     let part =
@@ -95,7 +103,7 @@ pub(super) fn sync(joined: &Joined) -> GroupRequest {
     GroupRequest::Sync(SyncGroup {
         group: group("g"),
         member: member(&joined.member_id, joined.generation),
-        protocol_type: Some("consumer".to_owned()),
+        protocol_type: Some(joined.protocol_type.clone()),
         protocol_name: Some(joined.protocol_name.clone()),
         assignments: joined.members.iter().map(|seen| part(&seen.member_id)).collect(),
     })

@@ -12,13 +12,14 @@
 //! rebalance that was under way begins again when a member is heard of.
 //!
 //! **Invariants:** an assignment is handed out only to members of the generation it was made for, and each
-//! gets one; the group is stored when, and only when, it becomes stable or empty or a static member of a stable
-//! group comes back under another id; every parked request is answered once.
+//! gets one; the group is stored when, and only when, it becomes stable or empty, a static member of a stable
+//! group comes back under another id, or a seek begins a new generation; every parked request is answered once.
 
 mod image;
 mod join;
 mod member;
 mod rebalance;
+mod seek;
 mod serve;
 mod subscription;
 mod timers;
@@ -91,6 +92,8 @@ pub(super) struct ClassicGroup {
     bytes: usize,
     initial: Option<InitialDelay>,
     timers: Timers,
+    /// Where the group is to go on when its members have joined again.
+    seek: Option<seek::PendingSeek>,
     stored: Option<ClassicImage>,
 }
 
@@ -113,6 +116,7 @@ impl ClassicGroup {
             bytes: 0,
             initial: None,
             timers: Timers::default(),
+            seek: None,
             stored: None,
         }
     }
@@ -164,6 +168,10 @@ impl ClassicGroup {
         self.bytes
     }
 
+    pub(super) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
     pub(super) const fn state(&self) -> GroupState {
         self.state
     }
@@ -197,6 +205,8 @@ impl ClassicGroup {
             state: self.state,
             protocol_type: self.protocol_type().to_owned(),
             protocol_name: protocol.unwrap_or_default().to_owned(),
+            generation: self.generation,
+            pending_seek: self.pending_seek(),
             members: self.members.iter().map(member).collect(),
         }
     }

@@ -90,8 +90,10 @@ impl ClassicGroup {
             self.protocol_name = None;
             self.leader = None;
             self.store(step);
+            self.finish_seek(step);
             return;
         }
+        self.finish_seek(step);
         self.enter(step, GroupState::CompletingRebalance);
         self.protocol_name = self.select_protocol();
         self.pending_sync = self.members.keys().cloned().collect();

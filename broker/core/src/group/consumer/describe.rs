@@ -2,6 +2,7 @@
 
 use super::ConsumerGroup;
 use super::member::{CurrentAssignment, MemberSubscription};
+use super::seek::Positions;
 use crate::group::assignor::{MemberId, Partitions};
 
 /// What a group is at.
@@ -41,6 +42,8 @@ pub struct ConsumerGroupDescription {
     pub assignment_epoch: i32,
     /// The name of the assignor that the members prefer.
     pub assignor: &'static str,
+    /// Where the group will go on once its members have given these partitions up.
+    pub pending_seek: Positions,
     /// The members, by id.
     pub members: Vec<MemberDescription>,
 }
@@ -88,6 +91,7 @@ impl ConsumerGroup {
             group_epoch: self.state.group_epoch,
             assignment_epoch: self.state.assignment_epoch,
             assignor: self.assignor().name(),
+            pending_seek: self.pending_seek().clone(),
             members: members.collect(),
         }
     }

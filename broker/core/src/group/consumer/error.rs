@@ -1,6 +1,7 @@
 //! Why a group refuses a member.
 
 use thiserror::Error;
+use tidelog_model::PartitionIndex;
 
 /// Why a heartbeat or a commit was refused. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -91,5 +92,15 @@ pub enum ConsumerGroupError {
         received: i32,
         /// The member's epoch.
         known: i32,
+    },
+    /// A commit of a partition that the group was set elsewhere in, by a member that does not have it (any
+    /// more; `STALE_MEMBER_EPOCH`).
+    #[error(
+        "the group was set to another position in partition {partition}, which the member does not have: \
+         what it read before does not count"
+    )]
+    Sought {
+        /// The partition.
+        partition: PartitionIndex,
     },
 }

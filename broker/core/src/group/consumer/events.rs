@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::{Message, Oneof};
-use tidelog_model::{PartitionIndex, TopicName};
+use tidelog_model::{Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 
 use super::member::{CurrentAssignment, MemberState, MemberSubscription};
+use super::seek::Positions;
 use crate::codec::{CodecError, bad_field, required, topic_id};
 use crate::group::assignor::{MemberId, Partitions};
 
@@ -54,6 +55,23 @@ pub enum ConsumerGroupEvent {
         /// What it has.
         current: CurrentAssignment,
     },
+    /// From now on only who has one of these partitions may commit its offset.
+    CommitsFenced {
+        /// The partitions.
+        partitions: Partitions,
+    },
+    /// Nobody is to read these partitions until the group's positions are set.
+    SeekBegun {
+        /// Where the group is to go on.
+        positions: Positions,
+    },
+    /// The group's positions are set: these are its committed offsets.
+    SeekDone {
+        /// Where the group goes on.
+        positions: Positions,
+        /// When it was done.
+        at: Timestamp,
+    },
 }
 
 impl ConsumerGroupEvent {
@@ -67,6 +85,9 @@ impl ConsumerGroupEvent {
             Self::TargetAssigned { member_id, .. } => (b't', member_id.as_str()),
             Self::TargetCompleted { .. } => (b'a', ""),
             Self::MemberReconciled { member_id, .. } => (b'c', member_id.as_str()),
+            Self::CommitsFenced { .. } => (b'f', ""),
+            Self::SeekBegun { .. } => (b'b', ""),
+            Self::SeekDone { .. } => (b'd', ""),
         };
         let mut key = BytesMut::with_capacity(member.len().saturating_add(1));
         key.put_u8(kind);
@@ -115,6 +136,15 @@ impl From<&ConsumerGroupEvent> for ConsumerGroupRecord {
                 assigned: wire(&current.assigned),
                 pending_revocation: wire(&current.pending_revocation),
             }),
+            ConsumerGroupEvent::CommitsFenced { partitions } => {
+                Change::Fenced(Fenced { partitions: wire(&partitions) })
+            }
+            ConsumerGroupEvent::SeekBegun { positions } => {
+                Change::SeekBegun(Seek { positions: wire_positions(&positions), at_ms: 0 })
+            }
+            ConsumerGroupEvent::SeekDone { positions, at } => {
+                Change::SeekDone(Seek { positions: wire_positions(&positions), at_ms: at.millis() })
+            }
         };
         Self { change: Some(change) }
     }
@@ -148,6 +178,12 @@ impl TryFrom<ConsumerGroupRecord> for ConsumerGroupEvent {
                     pending_revocation: unwire("pending_revocation", wire.pending_revocation)?,
                 },
             },
+            Change::Fenced(wire) => Self::CommitsFenced { partitions: unwire("fenced", wire.partitions)? },
+            Change::SeekBegun(wire) => Self::SeekBegun { positions: unwire_positions(wire.positions)? },
+            Change::SeekDone(wire) => Self::SeekDone {
+                positions: unwire_positions(wire.positions)?,
+                at: Timestamp::from_millis(wire.at_ms),
+            },
         })
     }
 }
@@ -155,7 +191,7 @@ impl TryFrom<ConsumerGroupRecord> for ConsumerGroupEvent {
 /// The stored form of a [`ConsumerGroupEvent`].
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ConsumerGroupRecord {
-    #[prost(oneof = "Change", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     change: Option<Change>,
 }
 
@@ -173,6 +209,36 @@ enum Change {
     TargetCompleted(i32),
     #[prost(message, tag = "6")]
     Reconciled(Reconciled),
+    #[prost(message, tag = "7")]
+    Fenced(Fenced),
+    #[prost(message, tag = "8")]
+    SeekBegun(Seek),
+    #[prost(message, tag = "9")]
+    SeekDone(Seek),
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Fenced {
+    #[prost(message, repeated, tag = "1")]
+    partitions: Vec<TopicPartitions>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Seek {
+    #[prost(message, repeated, tag = "1")]
+    positions: Vec<Position>,
+    #[prost(int64, tag = "2")]
+    at_ms: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Position {
+    #[prost(bytes = "bytes", tag = "1")]
+    topic_id: Bytes,
+    #[prost(int32, tag = "2")]
+    partition: i32,
+    #[prost(int64, tag = "3")]
+    offset: i64,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -283,6 +349,25 @@ fn unwire(field: &'static str, topics: Vec<TopicPartitions>) -> Result<Partition
         }
     }
     Ok(partitions)
+}
+
+fn wire_positions(positions: &Positions) -> Vec<Position> {
+    let position = |((topic, partition), offset): (&(TopicId, PartitionIndex), &Offset)| Position {
+        topic_id: Bytes::copy_from_slice(topic.uuid().as_bytes()),
+        partition: partition.get(),
+        offset: offset.get(),
+    };
+    positions.iter().map(position).collect()
+}
+
+fn unwire_positions(positions: Vec<Position>) -> Result<Positions, CodecError> {
+    let negative = |what: &str| bad_field("positions", format!("{what} is negative"));
+    let position = |wire: Position| {
+        let partition = PartitionIndex::new(wire.partition).ok_or_else(|| negative("a partition"))?;
+        let offset = Offset::new(wire.offset).ok_or_else(|| negative("an offset"))?;
+        Ok(((topic_id("positions", &wire.topic_id)?, partition), offset))
+    };
+    positions.into_iter().map(position).collect()
 }
 
 const fn wire_state(state: MemberState) -> i32 {

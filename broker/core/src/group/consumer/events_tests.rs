@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::testkit::{names, parts};
+use super::super::testkit::{at, names, parts, positions};
 use super::*;
 
 fn events() -> Vec<ConsumerGroupEvent> {
@@ -31,6 +31,9 @@ fn events() -> Vec<ConsumerGroupEvent> {
         ConsumerGroupEvent::TargetAssigned { member_id: member_id.clone(), target: parts(&[(1, &[0])]) },
         ConsumerGroupEvent::TargetCompleted { assignment_epoch: 3 },
         ConsumerGroupEvent::MemberReconciled { member_id, current },
+        ConsumerGroupEvent::CommitsFenced { partitions: parts(&[(1, &[0, 2]), (2, &[1])]) },
+        ConsumerGroupEvent::SeekBegun { positions: positions(&[(1, 0, 7), (2, 1, 0)]) },
+        ConsumerGroupEvent::SeekDone { positions: positions(&[(1, 0, 7)]), at: at(3) },
     ]
 }
 

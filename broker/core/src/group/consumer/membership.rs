@@ -8,7 +8,7 @@ use tidelog_model::{Timestamp, TopicId};
 use super::error::ConsumerGroupError;
 use super::events::ConsumerGroupEvent;
 use super::member::{CurrentAssignment, MemberState, STATIC_LEAVE_EPOCH};
-use super::partitions::is_subset;
+use super::partitions::{filter, is_subset};
 use super::reconcile::Reconciliation;
 use super::request::{Heartbeat, HeartbeatReply};
 use super::timers::Timer;
@@ -58,6 +58,7 @@ impl ConsumerGroup {
             self.assign(topics, events);
         }
         self.reconcile(now, &member_id, heartbeat, resubscribed.then_some(topics), events);
+        self.finish_seek(now, topics, events);
         self.timers.set(&member_id, Timer::Session, deadline(now, self.config.session_timeout_ms));
         Ok(self.reply(member_id, heartbeat, &before))
     }
@@ -174,7 +175,8 @@ impl ConsumerGroup {
         self.regexes.resolve(self.state.subscriptions(), topics);
         self.unchecked = false;
         let members = self.state.members.iter().map(|(id, member)| (id, &member.subscription));
-        let fingerprint = fingerprint(&existing(self.subscribed_names(), topics), members);
+        let existing = existing(self.subscribed_names(), topics);
+        let fingerprint = fingerprint(&existing, members, self.state.withheld.keys());
         if changed || fingerprint != self.state.fingerprint {
             let group_epoch = self.state.group_epoch.saturating_add(1);
             self.emit(events, ConsumerGroupEvent::GroupEpochRaised { group_epoch, fingerprint });
@@ -200,7 +202,10 @@ impl ConsumerGroup {
             };
             spec.members.insert(member_id.clone(), member_spec);
         }
-        for (member_id, target) in self.assignor().assign(&spec) {
+        for (member_id, mut target) in self.assignor().assign(&spec) {
+            if !self.state.withheld.is_empty() {
+                target = filter(&target, |topic, index| !self.state.withheld.contains_key(&(topic, index)));
+            }
             if self.state.members.get(&member_id).is_some_and(|member| member.target != target) {
                 self.emit(events, ConsumerGroupEvent::TargetAssigned { member_id, target });
             }
@@ -264,7 +269,7 @@ impl ConsumerGroup {
         HeartbeatReply {
             member_id,
             member_epoch,
-            heartbeat_interval_ms: self.config.heartbeat_interval_ms,
+            heartbeat_interval_ms: self.heartbeat_interval_ms(member_epoch),
             assignment: told.then_some(assigned),
         }
     }
@@ -272,6 +277,7 @@ impl ConsumerGroup {
     /// A heartbeat that leaves, for good or, as a static member may, for a while.
     pub(super) fn leave(
         &mut self,
+        now: Timestamp,
         heartbeat: &Heartbeat,
         topics: &dyn TopicsView,
         events: &mut Vec<ConsumerGroupEvent>,
@@ -300,8 +306,9 @@ impl ConsumerGroup {
                 let member_id = member_id.clone();
                 self.emit(events, ConsumerGroupEvent::MemberReconciled { member_id, current });
             }
+            self.finish_seek(now, topics, events);
         } else {
-            self.fence(&member_id, topics, events);
+            self.fence(now, &member_id, topics, events);
         }
         Ok(left(member_id, heartbeat))
     }
@@ -310,6 +317,7 @@ impl ConsumerGroup {
     /// target of nobody is complete at once.
     pub(super) fn fence(
         &mut self,
+        now: Timestamp,
         member_id: &MemberId,
         topics: &dyn TopicsView,
         events: &mut Vec<ConsumerGroupEvent>,
@@ -321,6 +329,7 @@ impl ConsumerGroup {
             let assignment_epoch = self.state.group_epoch;
             self.emit(events, ConsumerGroupEvent::TargetCompleted { assignment_epoch });
         }
+        self.finish_seek(now, topics, events);
     }
 }
 

@@ -26,6 +26,7 @@ mod membership;
 mod partitions;
 mod reconcile;
 mod request;
+mod seek;
 mod state;
 mod timers;
 mod topics;
@@ -42,6 +43,7 @@ pub use member::{
     CurrentAssignment, JOIN_EPOCH, LEAVE_EPOCH, MemberState, MemberSubscription, STATIC_LEAVE_EPOCH,
 };
 pub use request::{ConsumerGroupConfig, Heartbeat, HeartbeatReply};
+pub use seek::Positions;
 pub use topics::{TopicShape, TopicsView};
 
 use state::GroupState;
@@ -116,7 +118,7 @@ impl ConsumerGroup {
         let mut events = Vec::new();
         let reply = heartbeat.validate(&self.config).and_then(|()| {
             if heartbeat.is_leave() {
-                self.leave(heartbeat, topics, &mut events)
+                self.leave(now, heartbeat, topics, &mut events)
             } else {
                 self.join_or_stay(now, heartbeat, topics, &mut events)
             }
@@ -135,7 +137,7 @@ impl ConsumerGroup {
     pub fn on_deadline(&mut self, now: Timestamp, topics: &dyn TopicsView) -> Vec<ConsumerGroupEvent> {
         let mut events = Vec::new();
         while let Some(member_id) = self.timers.expired(now) {
-            self.fence(&member_id, topics, &mut events);
+            self.fence(now, &member_id, topics, &mut events);
         }
         events
     }
@@ -155,6 +157,12 @@ impl ConsumerGroup {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.state.members.is_empty()
+    }
+
+    /// How many members the group has.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.state.members.len()
     }
 
     /// Whether this member is in the group.

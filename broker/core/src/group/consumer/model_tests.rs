@@ -27,6 +27,8 @@ enum Action {
     Commit { client: usize, epoch_behind: i32 },
     Topic { topic: usize, partition_count: u32 },
     TellTopics,
+    Seek { partitions: usize },
+    TornSeek { partitions: usize, kept: usize },
     Pass { seconds: i64 },
     Restart,
     TornBeat { client: usize, kept: usize },
@@ -53,6 +55,8 @@ fn actions() -> impl Strategy<Value = Action> {
         1 => (0..TOPICS.len(), 0..5_u32)
             .prop_map(|(topic, partition_count)| Action::Topic { topic, partition_count }),
         1 => Just(Action::TellTopics),
+        2 => (1..8_usize).prop_map(|partitions| Action::Seek { partitions }),
+        1 => (1..8_usize, 0..4_usize).prop_map(|(partitions, kept)| Action::TornSeek { partitions, kept }),
         2 => (1..50_i64).prop_map(|seconds| Action::Pass { seconds }),
         1 => Just(Action::Restart),
     ]
@@ -65,6 +69,8 @@ struct World {
     epochs: BTreeMap<String, i32>,
     started: usize,
     topic_ids: u128,
+    /// How much of the log was looked at for seeks.
+    seen: usize,
 }
 
 fn chosen(topics: usize) -> Vec<&'static str> {
@@ -79,7 +85,7 @@ fn chosen(topics: usize) -> Vec<&'static str> {
 impl World {
     fn new() -> Self {
         let bench = Bench::new(&[("log-a", 1, 3), ("x", 2, 4)]);
-        Self { bench, clients: BTreeMap::new(), epochs: BTreeMap::new(), started: 0, topic_ids: 10 }
+        Self { bench, clients: BTreeMap::new(), epochs: BTreeMap::new(), started: 0, topic_ids: 10, seen: 0 }
     }
 
     fn step(&mut self, action: &Action) {
@@ -104,6 +110,15 @@ impl World {
             Action::Commit { client, epoch_behind } => self.commit(*client, *epoch_behind),
             Action::Topic { topic, partition_count } => self.change_topic(TOPICS[*topic], *partition_count),
             Action::TellTopics => self.bench.topics_changed(),
+            Action::Seek { partitions } => {
+                let positions = self.positions(*partitions);
+                self.bench.seek(&positions);
+            }
+            Action::TornSeek { partitions, kept } => {
+                let positions = self.positions(*partitions);
+                let events = self.bench.group.seek(self.bench.now, &positions, &self.bench.topics);
+                self.crash(events, *kept);
+            }
             Action::Pass { seconds } => self.bench.pass(*seconds),
             Action::Restart => self.bench.group = self.bench.replayed(),
             Action::TornBeat { client, kept } => self.torn_beat(*client, *kept),
@@ -187,6 +202,39 @@ impl World {
         }
     }
 
+    /// The first partitions of two topics, set to a position that nothing else has.
+    fn positions(&mut self, partitions: usize) -> Positions {
+        self.started += 1;
+        let offset = i64::try_from(self.started).unwrap();
+        let known = self.bench.topics.0.values().map(|shape| shape.topic_id.uuid().as_u128());
+        let topics: Vec<u128> = known.take(2).collect();
+        let indices = (0..3).filter(|index| partitions >> index & 1 == 1);
+        let all: Vec<_> =
+            indices.flat_map(|index| topics.iter().map(move |topic| (*topic, index, offset))).collect();
+        positions(&all)
+    }
+
+    /// When positions are set, no client that counts as a member reads any of the partitions, and from then on
+    /// only who has a partition may commit it.
+    fn check_seeks(&mut self) {
+        for event in &self.bench.log[self.seen..] {
+            let ConsumerGroupEvent::SeekDone { positions, .. } = event else { continue };
+            for client in self.clients.values() {
+                let read = flat(&client.owned).any(|place| positions.contains_key(&place));
+                let member = self.bench.group.has_member(&client.member_id);
+                assert!(!(read && member), "{client:?} reads what is set under it");
+            }
+        }
+        self.seen = self.bench.log.len();
+        let group = &self.bench.group;
+        for place in &group.state.fenced {
+            for id in group.state.members.keys() {
+                let has = group.state.owners.get(place) == Some(id);
+                assert_eq!(group.check_place(id.as_str(), *place).is_ok(), has);
+            }
+        }
+    }
+
     /// Of two clients that the group still counts as members, none has what the other has or is about to have.
     fn check_exclusive(&self) {
         let members: Vec<&Client> =
@@ -248,6 +296,7 @@ impl World {
             read = union(read, &client.owned);
         }
         assert_eq!(read, wanted, "not everything is read");
+        assert!(self.bench.group.pending_seek().is_empty(), "a seek is left");
         let (log, epoch) = (self.bench.log.len(), self.bench.group.describe().group_epoch);
         self.round();
         assert_eq!((self.bench.log.len(), self.bench.group.describe().group_epoch), (log, epoch));
@@ -286,6 +335,7 @@ proptest! {
         for action in &actions {
             world.step(action);
             world.check_exclusive();
+            world.check_seeks();
         }
         world.check_stored();
         world.check_progress();

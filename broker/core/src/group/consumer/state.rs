@@ -4,13 +4,14 @@
 //! **Invariants:** `apply` is total; a partition has at most one owner, who has it assigned or pending
 //! revocation; the snapshot's events rebuild an equal state, and change nothing in this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelog_model::{PartitionIndex, TopicId};
 
 use super::events::ConsumerGroupEvent;
 use super::member::{CurrentAssignment, Member, MemberSubscription};
 use super::partitions::flat;
+use super::seek::Positions;
 use super::topics::EMPTY_FINGERPRINT;
 use crate::group::assignor::{MemberId, Partitions};
 
@@ -24,6 +25,10 @@ pub(super) struct GroupState {
     pub(super) assignment_epoch: i32,
     /// Of subscriptions and topics when the group epoch was raised last.
     pub(super) fingerprint: u64,
+    /// Partitions that nobody is to read until nobody does, and where the group goes on then.
+    pub(super) withheld: Positions,
+    /// Partitions that were sought since the group was empty: only who has one may commit it.
+    pub(super) fenced: BTreeSet<(TopicId, PartitionIndex)>,
     /// The static members, derived from `members`.
     pub(super) instances: BTreeMap<String, MemberId>,
     /// Who has each partition, derived from `members`.
@@ -37,6 +42,8 @@ impl GroupState {
             group_epoch: 0,
             assignment_epoch: 0,
             fingerprint: EMPTY_FINGERPRINT,
+            withheld: Positions::new(),
+            fenced: BTreeSet::new(),
             instances: BTreeMap::new(),
             owners: BTreeMap::new(),
         }
@@ -68,6 +75,13 @@ impl GroupState {
             ConsumerGroupEvent::MemberReconciled { member_id, current } => {
                 self.reconcile(member_id, current);
             }
+            ConsumerGroupEvent::CommitsFenced { partitions } => self.fenced.extend(flat(partitions)),
+            ConsumerGroupEvent::SeekBegun { positions } => {
+                self.withheld.extend(positions.iter().map(|(place, offset)| (*place, *offset)));
+            }
+            ConsumerGroupEvent::SeekDone { positions, .. } => {
+                self.withheld.retain(|place, _| !positions.contains_key(place));
+            }
         }
     }
 
@@ -95,6 +109,10 @@ impl GroupState {
         self.forget_instance(member_id);
         if let Some(member) = self.members.remove(member_id) {
             self.release(member_id, &member.current);
+        }
+        if self.members.is_empty() {
+            // Nobody is left who could commit what was read before.
+            self.fenced.clear();
         }
     }
 
@@ -138,6 +156,16 @@ impl GroupState {
         }
         let assignment_epoch = self.assignment_epoch;
         events.push(ConsumerGroupEvent::TargetCompleted { assignment_epoch });
+        if !self.fenced.is_empty() {
+            let mut partitions = Partitions::new();
+            for (topic, partition) in &self.fenced {
+                partitions.entry(*topic).or_default().insert(*partition);
+            }
+            events.push(ConsumerGroupEvent::CommitsFenced { partitions });
+        }
+        if !self.withheld.is_empty() {
+            events.push(ConsumerGroupEvent::SeekBegun { positions: self.withheld.clone() });
+        }
         events
     }
 }

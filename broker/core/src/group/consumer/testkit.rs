@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidelog_model::{PartitionIndex, Timestamp, TopicId, TopicName};
+use tidelog_model::{Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 use uuid::Uuid;
 
 use super::partitions::{contains, filter};
@@ -49,6 +49,13 @@ pub(super) fn names(texts: &[&str]) -> BTreeSet<TopicName> {
 pub(super) fn parts(topics: &[(u128, &[i32])]) -> Partitions {
     let set = |set: &&[i32]| set.iter().map(|index| PartitionIndex::new(*index).unwrap()).collect();
     topics.iter().map(|(number, indices)| (topic(*number), set(indices))).collect()
+}
+
+pub(super) fn positions(offsets: &[(u128, i32, i64)]) -> Positions {
+    let position = |(number, index, offset): &(u128, i32, i64)| {
+        ((topic(*number), PartitionIndex::new(*index).unwrap()), Offset::new(*offset).unwrap())
+    };
+    offsets.iter().map(position).collect()
 }
 
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -110,6 +117,11 @@ impl Bench {
         let events = self.group.on_deadline(self.now, &self.topics);
         self.log.extend(events);
         assert!(self.group.next_deadline().is_none_or(|next| next > self.now));
+    }
+
+    pub(super) fn seek(&mut self, positions: &Positions) {
+        let events = self.group.seek(self.now, positions, &self.topics);
+        self.log.extend(events);
     }
 
     pub(super) fn topics_changed(&mut self) {

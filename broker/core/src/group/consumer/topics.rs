@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidelog_model::{TopicId, TopicName};
+use tidelog_model::{PartitionIndex, TopicId, TopicName};
 
 use super::member::MemberSubscription;
 use crate::group::assignor::MemberId;
@@ -95,13 +95,15 @@ pub(super) fn existing<'a>(
     names.into_iter().filter_map(|name| Some((name.clone(), topics.topic(name)?))).collect()
 }
 
-/// A number that changes when the members' subscriptions or their topics do (FNV-1a, 64 bits). By it a group
+/// A number that changes when the members' subscriptions or their topics do, or what is withheld from all of
+/// them (FNV-1a, 64 bits). By it a group
 /// notices what happened while nobody told it: that a topic changed while the broker was down, or that a crash
 /// kept a member's event but not the new epoch that followed it. A static member that comes back under
 /// another id changes nothing.
 pub(super) fn fingerprint<'a>(
     topics: &BTreeMap<TopicName, TopicShape>,
     members: impl Iterator<Item = (&'a MemberId, &'a MemberSubscription)>,
+    withheld: impl Iterator<Item = &'a (TopicId, PartitionIndex)>,
 ) -> u64 {
     let mut hash = Fnv::new();
     for (name, shape) in topics {
@@ -122,6 +124,10 @@ pub(super) fn fingerprint<'a>(
         member.feed(&subscribed.to_be_bytes());
         // A sum, as the order of ids is not that of instance ids.
         hash.0 = hash.0.wrapping_add(member.0);
+    }
+    for (topic, partition) in withheld {
+        hash.feed(topic.uuid().as_bytes());
+        hash.feed(&partition.get().to_be_bytes());
     }
     hash.0
 }
