@@ -9,7 +9,7 @@
 //! ```
 //!
 //! **Invariant:** readers see nothing at or above the high watermark, and it never moves back: what was seen
-//! stays. The order is asserted on every move, in release builds too, because serving a reader from broken
+//! stays; the same goes for readers of committed transactions and the last stable offset. The order is asserted on every move, in release builds too, because serving a reader from broken
 //! watermarks is worse than stopping the partition.
 
 use tidelog_model::Offset;
@@ -32,8 +32,14 @@ pub struct Watermarks {
 pub enum WatermarkMove {
     /// Batches up to here (exclusive) were assigned.
     Appended(Offset),
-    /// Batches up to here (exclusive) are durable.
-    Committed(Offset),
+    /// Batches up to `end` (exclusive) are durable, and below `stable` there is nothing of a transaction that has
+    /// not ended.
+    Committed {
+        /// The high watermark.
+        end: Offset,
+        /// The last stable offset; what lies above the high watermark does not count.
+        stable: Offset,
+    },
     /// Records below here are gone.
     Trimmed(Offset),
     /// Assigned batches from here on are not in the log: the next offset to assign is this one again.
@@ -41,13 +47,14 @@ pub enum WatermarkMove {
 }
 
 impl Watermarks {
-    /// The watermarks of a recovered log: all of it is durable.
+    /// The watermarks of a recovered log: all of it is durable, and below `stable` every transaction has ended.
     ///
     /// # Panics
     /// When `log_start` lies above `log_end`.
     #[must_use]
-    pub fn recovered(log_start: Offset, log_end: Offset) -> Self {
-        Self { log_start, last_stable: log_end, high_watermark: log_end, log_end }.checked()
+    pub fn recovered(log_start: Offset, stable: Offset, log_end: Offset) -> Self {
+        let last_stable = stable.max(log_start).min(log_end);
+        Self { log_start, last_stable, high_watermark: log_end, log_end }.checked()
     }
 
     /// The watermarks after `step`. Moves that lead nowhere (a commit reported late, a trim below the start)
@@ -63,12 +70,15 @@ impl Watermarks {
                 assert!(end >= self.log_end, "append moves the end back from {} to {end}", self.log_end);
                 next.log_end = end;
             }
-            WatermarkMove::Committed(end) => {
+            WatermarkMove::Committed { end, stable } => {
                 next.high_watermark = self.high_watermark.max(end);
-                // Without open transactions everything durable is stable.
-                next.last_stable = next.high_watermark;
+                next.last_stable = self.last_stable.max(stable.min(next.high_watermark));
             }
-            WatermarkMove::Trimmed(start) => next.log_start = self.log_start.max(start),
+            WatermarkMove::Trimmed(start) => {
+                next.log_start = self.log_start.max(start);
+                // What is gone keeps nobody back.
+                next.last_stable = self.last_stable.max(start.min(self.high_watermark));
+            }
             WatermarkMove::CutBack(end) => {
                 assert!(end <= self.log_end, "cut moves the end forward from {} to {end}", self.log_end);
                 next.log_end = end;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidelog_model::batch::{AssignedBatch, BatchHeader};
+use tidelog_model::batch::{AssignedBatch, BatchHeader, ControlMarker};
 use tidelog_model::{
     LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
 };
@@ -75,12 +75,12 @@ pub trait PartitionLog: Debug + Send + Sync {
     /// When the device fails.
     fn trim(&self, new_start: Offset) -> Result<Offset, StorageError>;
 
-    /// Applies retention and compaction to what lies below `up_to`, and removes files deleted long enough
+    /// Applies retention and compaction to what lies below these bounds, and removes files deleted long enough
     /// ago. May block on the device.
     ///
     /// # Errors
     /// When the device fails.
-    fn maintain(&self, now: Timestamp, up_to: Offset) -> Result<Maintained, StorageError>;
+    fn maintain(&self, now: Timestamp, up_to: Bounds) -> Result<Maintained, StorageError>;
 
     /// Uses other settings from now on.
     fn reconfigure(&self, config: LogConfig);
@@ -106,6 +106,20 @@ pub trait PartitionLog: Debug + Send + Sync {
     /// When the device fails.
     fn load_producers(&self) -> Result<Option<ProducerSnapshot>, StorageError>;
 
+    /// Tells all that a start has to know of producers: what [`Self::save_producers`] has kept, and the batches
+    /// behind it to the end. May block on the device.
+    ///
+    /// # Errors
+    /// [`ReadError`]: broken bytes, behind which nothing was told, or a failing device.
+    fn replay_producers(&self, tell: &mut dyn FnMut(ProducerFact<'_>)) -> Result<(), ReadError>;
+
+    /// The aborted transactions that have records in `from..to`, by their first offset. `to` must not lie above
+    /// the last stable offset. The first call may block on the device.
+    ///
+    /// # Errors
+    /// [`ReadError`]: broken bytes or a failing device.
+    fn aborted_transactions(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, ReadError>;
+
     /// How much there is.
     fn stats(&self) -> LogStats;
 
@@ -116,21 +130,47 @@ pub trait PartitionLog: Debug + Send + Sync {
     fn verify(&self) -> Result<VerifyReport, ReadError>;
 }
 
-/// A batch of an idempotent producer, as far as it is remembered.
+/// A batch of an idempotent producer, as far as it is remembered, and how the producer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducerEntry {
     /// The producer.
     pub id: ProducerId,
     /// Its epoch.
     pub epoch: ProducerEpoch,
-    /// The sequence of the batch's last record.
+    /// The sequence of the batch's last record; [`Sequence::NONE`] without a batch of this epoch.
     pub last_sequence: Sequence,
-    /// The offset of its last record.
-    pub last_offset: Offset,
+    /// The offset of its last record; `None` without a batch of this epoch.
+    pub last_offset: Option<Offset>,
     /// How far its last record is from its first.
     pub offset_delta: i32,
     /// When it was appended.
     pub timestamp: Timestamp,
+    /// The epoch of the coordinator that has ended a transaction of the producer last; -1 when none has.
+    pub coordinator_epoch: i32,
+    /// The first offset of the transaction that the producer has not ended.
+    pub transaction_start: Option<Offset>,
+}
+
+/// Something that a log tells of producers.
+#[derive(Debug, Clone, Copy)]
+pub enum ProducerFact<'a> {
+    /// A batch below the newest snapshot. Those of a producer come in their order.
+    Remembered(&'a ProducerEntry),
+    /// A batch in the log, and the marker that it is if it ends a transaction.
+    Batch(&'a BatchHeader, Option<ControlMarker>),
+}
+
+/// A transaction that was aborted: its records are not for readers of committed ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    /// Whose it was.
+    pub producer_id: ProducerId,
+    /// The offset of its first record.
+    pub first_offset: Offset,
+    /// The offset of its marker.
+    pub last_offset: Offset,
+    /// The first offset of the transactions that were open when it ended, or the offset after its marker.
+    pub last_stable: Offset,
 }
 
 /// What was remembered of idempotent producers at one offset.
@@ -209,6 +249,23 @@ pub struct ReadSlice {
     pub bytes: Bytes,
     /// Where the next read starts.
     pub next_offset: Offset,
+}
+
+/// How far a log may be maintained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Retention drops nothing from here on.
+    pub high_watermark: Offset,
+    /// Compaction touches nothing from here on: everything below belongs to no open transaction.
+    pub last_stable: Offset,
+}
+
+impl Bounds {
+    /// Those of a log without open transactions.
+    #[must_use]
+    pub const fn stable(high_watermark: Offset) -> Self {
+        Self { high_watermark, last_stable: high_watermark }
+    }
 }
 
 /// What one pass of maintenance did.

@@ -21,9 +21,9 @@ pub mod sim_disk;
 
 pub use config::{CleanupPolicy, FlushPolicy, LogConfig};
 pub use engine::{
-    AppendFailure, AppendFailureKind, CommitListener, LogStats, Maintained, OpenedLog, PartitionId,
-    PartitionLog, ProducerEntry, ProducerSnapshot, ReadOutcome, ReadSlice, ReadWait, RecoveryReport,
-    VerifyReport,
+    AbortedTransaction, AppendFailure, AppendFailureKind, Bounds, CommitListener, LogStats, Maintained,
+    OpenedLog, PartitionId, PartitionLog, ProducerEntry, ProducerFact, ProducerSnapshot, ReadOutcome,
+    ReadSlice, ReadWait, RecoveryReport, VerifyReport,
 };
 pub use error::{OpenError, ReadError, StorageError};
 pub use local::{LogDir, LogDirOptions, Threads, epoch_end};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tidelog_log::{
-    AppendFailure, AppendFailureKind, CleanupPolicy, CommitListener, FlushPolicy, LogConfig, LogDir,
+    AppendFailure, AppendFailureKind, Bounds, CleanupPolicy, CommitListener, FlushPolicy, LogConfig, LogDir,
     LogDirOptions, OpenedLog, OsDisk, PartitionId, PartitionLog, ReadError, ReadOutcome, ReadWait, Threads,
 };
 use tidelog_model::batch::{BatchBuilder, Compression, RecordBatch};
@@ -360,15 +360,15 @@ fn retention_drops_what_is_too_old_and_what_is_too_much() {
     }
     rig.commit();
     rig.log.reconfigure(LogConfig { retention_ms: None, retention_bytes: Some(9_000), ..config.clone() });
-    assert!(rig.log.maintain(at(6000), rig.next).unwrap().deleted_bytes > 0);
+    assert!(rig.log.maintain(at(6000), Bounds::stable(rig.next)).unwrap().deleted_bytes > 0);
     assert!((9_000..13_500).contains(&rig.log.stats().size_bytes), "{:?}", rig.log.stats());
     rig.log.reconfigure(config);
-    assert!(rig.log.maintain(at(6000), rig.next).unwrap().deleted_bytes > 0);
+    assert!(rig.log.maintain(at(6000), Bounds::stable(rig.next)).unwrap().deleted_bytes > 0);
     let first = rig.log.offset_for_timestamp(at(0), rig.next).unwrap().unwrap();
     assert!(first.1 >= at(4000) && first.1 <= at(5000), "{first:?}");
-    rig.log.maintain(at(1_000_000), rig.next).unwrap();
+    rig.log.maintain(at(1_000_000), Bounds::stable(rig.next)).unwrap();
     assert_eq!(rig.log.log_start(), rig.next, "the active segment goes too when all of it has expired");
-    rig.log.maintain(at(1_000_100), rig.next).unwrap();
+    rig.log.maintain(at(1_000_100), Bounds::stable(rig.next)).unwrap();
     let partition = root.path().join("topics").join(Uuid::from_u128(5).as_simple().to_string()).join("0");
     let left = std::fs::read_dir(&partition)
         .unwrap()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidelog_log::{
-    AppendFailure, CommitListener, LogConfig, LogDir, LogDirOptions, OpenedLog, OsDisk, PartitionId,
+    AppendFailure, Bounds, CommitListener, LogConfig, LogDir, LogDirOptions, OpenedLog, OsDisk, PartitionId,
     PartitionLog, ReadError, ReadOutcome, ReadWait, Threads,
 };
 use tidelog_model::batch::{BatchBuilder, Compression, RecordBatch};
@@ -133,7 +133,9 @@ fn read_to(part: &Part, end: i64, wait: ReadWait) {
 
 fn drop_some(part: &Part, round: i64) {
     let committed = part.mark.committed.load(Ordering::Acquire);
-    part.log.maintain(Timestamp::from_millis(committed + round * 500), offset(committed)).unwrap();
+    part.log
+        .maintain(Timestamp::from_millis(committed + round * 500), Bounds::stable(offset(committed)))
+        .unwrap();
     if round % 3 == 0 {
         part.log.trim(offset((committed - 300).max(0))).unwrap();
     }

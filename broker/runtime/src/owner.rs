@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tidelog_core::partition::{PartitionState, ProducerStates, RememberedBatch};
+use tidelog_core::partition::{PartitionState, ProducerRow, ProducerStates};
 use tidelog_core::{WatermarkMove, Watermarks};
 use tidelog_log::{AppendFailure, AppendFailureKind, CommitListener};
 use tidelog_model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
@@ -179,7 +179,7 @@ pub(crate) struct Lane {
 impl Lane {
     /// An owner of an empty log; [`Self::recovered`] tells it what the log holds.
     pub(crate) fn new(key: PartitionKey, shared: Arc<Shared>, epoch: LeaderEpoch) -> Self {
-        let marks = Watermarks::recovered(Offset::ZERO, Offset::ZERO);
+        let marks = Watermarks::recovered(Offset::ZERO, Offset::ZERO, Offset::ZERO);
         let counted = !key.topic.is_internal();
         let owner = Owner {
             state: PartitionState::new(Offset::ZERO, epoch, ProducerStates::default()),
@@ -225,7 +225,7 @@ impl Lane {
         let mut owner = self.owner();
         owner.unsaved = unsaved;
         owner.state = PartitionState::new(log_end, owner.state.epoch(), producers);
-        owner.marks = Watermarks::recovered(log_start, log_end);
+        owner.marks = Watermarks::recovered(log_start, owner.state.last_stable(log_end), log_end);
         let marks = owner.marks;
         drop(owner);
         self.marks.send_replace(marks);
@@ -316,7 +316,7 @@ impl Lane {
     }
 
     /// What is remembered of producers below the high watermark, if batches came since the last time.
-    pub(crate) fn producers_to_save(&self) -> Option<(Offset, Vec<RememberedBatch>)> {
+    pub(crate) fn producers_to_save(&self) -> Option<(Offset, Vec<ProducerRow>)> {
         let now = self.shared.clock.now();
         let mut owner = self.checked().ok()?;
         owner.state.expire_producers(now);
@@ -324,7 +324,7 @@ impl Lane {
             return None;
         }
         let end = owner.marks.high_watermark;
-        Some((end, owner.state.producers().batches_below(end)))
+        Some((end, owner.state.producers().rows_below(end)))
     }
 
     /// Takes note that what was to be written down was not.
@@ -396,11 +396,12 @@ impl CommitListener for Lane {
         if end <= owner.marks.high_watermark {
             return;
         }
-        owner.marks = owner.marks.advance(WatermarkMove::Committed(end));
+        owner.state.committed(end);
+        let stable = owner.state.last_stable(end);
+        owner.marks = owner.marks.advance(WatermarkMove::Committed { end, stable });
         let marks = owner.marks;
         let done = owner.pending.partition_point(|pending| pending.end <= end);
         let done: Vec<Pending> = owner.pending.drain(..done).collect();
-        owner.state.committed(end);
         let rested = owner.resting.partition_point(|(rests_on, _)| *rests_on <= end);
         let rested: Vec<Answer> = owner.resting.drain(..rested).map(|(_, answer)| answer).collect();
         let before = owner.unsaved;

@@ -101,5 +101,5 @@ fn a_lost_batch_takes_its_duplicates_with_it_and_may_be_sent_again() {
     lane.committed(at(2));
     assert_eq!(outcome(&mut again), Some(Ok(())));
     assert_eq!(lane.watermarks().log_end, at(2));
-    assert_eq!(lane.owner().state.producers().batches_below(at(2)).len(), 2);
+    assert_eq!(lane.owner().state.producers().rows_below(at(2)).len(), 2);
 }

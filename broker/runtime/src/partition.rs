@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tidelog_core::Watermarks;
 use tidelog_core::catalog::TopicConfig;
 use tidelog_core::partition::{AppendDecision, AppendRules, TimestampType};
-use tidelog_log::{PartitionId, PartitionLog, ReadError, ReadOutcome, ReadSlice, ReadWait};
+use tidelog_log::{Bounds, PartitionId, PartitionLog, ReadError, ReadOutcome, ReadSlice, ReadWait};
 use tidelog_model::batch::{BatchRules, RecordBatch};
 use tidelog_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName};
 use tokio::sync::watch;
@@ -380,9 +380,9 @@ impl Partition {
             // A full disk must not keep retention from making room.
             tracing::warn!(partition = %self.key, %error, "the next start reads more of the log for producers");
         }
-        let up_to = self.lane.readable().high_watermark;
+        let Watermarks { high_watermark, last_stable, .. } = self.lane.readable();
         let maintained = log
-            .maintain(self.shared.clock.now(), up_to)
+            .maintain(self.shared.clock.now(), Bounds { high_watermark, last_stable })
             .map_err(|error| logs::storage_error(&format!("maintaining {}", self.key), &error))?;
         self.lane.trimmed(maintained.log_start);
         let freed = maintained.deleted_bytes.saturating_add(maintained.compacted_bytes);

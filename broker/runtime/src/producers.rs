@@ -4,8 +4,9 @@
 //! **Invariant:** what is written down lies below the high watermark, so that it tells of nothing that the log
 //! may still take back.
 
-use tidelog_core::partition::{ProducerStates, RememberedBatch};
-use tidelog_log::{PartitionLog, ProducerEntry, RecoveryReport, StorageError};
+use tidelog_core::partition::{ProducerRow, ProducerStates, RememberedBatch};
+use tidelog_log::{PartitionLog, ProducerEntry, ProducerFact, ReadError, RecoveryReport, StorageError};
+use tidelog_model::Sequence;
 
 use crate::error::BrokerError;
 use crate::logs;
@@ -18,25 +19,23 @@ pub(crate) fn recover(
     report: &RecoveryReport,
 ) -> Result<(ProducerStates, u64), BrokerError> {
     let mut producers = lane.no_producers();
-    // The broker's own batches have no producer, and a log with broken bytes takes no batches.
-    if lane.is_internal() || report.corrupt.is_some() {
+    // The broker's own batches have no producer.
+    if lane.is_internal() {
         return Ok((producers, 0));
-    }
-    let name = lane.name();
-    let loading = |error| logs::storage_error(&format!("reading the producers of {name}"), &error);
-    let snapshot = log.load_producers().map_err(loading)?;
-    let from = snapshot.as_ref().map_or(report.log_start, |snapshot| snapshot.at.max(report.log_start));
-    for entry in snapshot.iter().flat_map(|snapshot| &snapshot.entries) {
-        producers.restore(remembered(entry));
     }
     let now = lane.now();
     let mut unsaved = 0;
-    if from < report.log_end {
-        let read = log.for_each_header(from, &mut |header| {
-            producers.replay(header, now);
+    let replayed = log.replay_producers(&mut |fact| match fact {
+        ProducerFact::Remembered(entry) => producers.restore(row(entry)),
+        ProducerFact::Batch(header, marker) => {
+            producers.replay(header, marker, now);
             unsaved += 1;
-        });
-        read.map_err(|error| logs::read_error(&name, &error))?;
+        }
+    });
+    match replayed {
+        // What lies before the broken bytes is read, and nothing is appended any more.
+        Err(ReadError::Corrupt { .. }) if report.corrupt.is_some() => {}
+        replayed => replayed.map_err(|error| logs::read_error(&lane.name(), &error))?,
     }
     producers.restored(now);
     Ok((producers, unsaved))
@@ -44,29 +43,34 @@ pub(crate) fn recover(
 
 /// Writes down what the owner remembers; blocks.
 pub(crate) fn save(lane: &Lane, log: &dyn PartitionLog) -> Result<(), StorageError> {
-    let Some((at, batches)) = lane.producers_to_save() else { return Ok(()) };
-    let entries: Vec<ProducerEntry> = batches.iter().map(entry).collect();
+    let Some((at, rows)) = lane.producers_to_save() else { return Ok(()) };
+    let entries: Vec<ProducerEntry> = rows.iter().map(entry).collect();
     log.save_producers(at, &entries).inspect_err(|_| lane.not_saved())
 }
 
-const fn entry(batch: &RememberedBatch) -> ProducerEntry {
+fn entry(row: &ProducerRow) -> ProducerEntry {
     ProducerEntry {
-        id: batch.id,
-        epoch: batch.epoch,
-        last_sequence: batch.last_sequence,
-        last_offset: batch.last_offset,
-        offset_delta: batch.offset_delta,
-        timestamp: batch.timestamp,
+        id: row.id,
+        epoch: row.epoch,
+        last_sequence: row.batch.map_or(Sequence::NONE, |batch| batch.last_sequence),
+        last_offset: row.batch.map(|batch| batch.last_offset),
+        offset_delta: row.batch.map_or(0, |batch| batch.offset_delta),
+        timestamp: row.timestamp,
+        coordinator_epoch: row.coordinator_epoch,
+        transaction_start: row.transaction_start,
     }
 }
 
-const fn remembered(entry: &ProducerEntry) -> RememberedBatch {
-    RememberedBatch {
-        id: entry.id,
-        epoch: entry.epoch,
-        last_sequence: entry.last_sequence,
-        last_offset: entry.last_offset,
-        offset_delta: entry.offset_delta,
-        timestamp: entry.timestamp,
-    }
+fn row(entry: &ProducerEntry) -> ProducerRow {
+    let ProducerEntry { id, epoch, last_sequence, offset_delta, timestamp, .. } = *entry;
+    let batch = entry.last_offset.map(|last_offset| RememberedBatch {
+        id,
+        epoch,
+        last_sequence,
+        last_offset,
+        offset_delta,
+        timestamp,
+    });
+    let ProducerEntry { coordinator_epoch, transaction_start, .. } = *entry;
+    ProducerRow { id, epoch, batch, timestamp, coordinator_epoch, transaction_start }
 }

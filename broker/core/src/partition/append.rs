@@ -11,7 +11,7 @@
 //! [`AppendDecision::Duplicate`] and [`AppendReject::rests_on`] say on which, and the answer waits for them.
 
 use thiserror::Error;
-use tidelog_model::batch::BatchHeader;
+use tidelog_model::batch::{BatchHeader, ControlMarker};
 use tidelog_model::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use super::producer_states::{ProducerStates, ProducerVerdict, RememberedBatch};
@@ -249,16 +249,36 @@ impl PartitionState {
         Ok(AppendDecision::Append { base_offset: self.next_offset })
     }
 
+    /// Where readers of committed records stop: below it every transaction has ended, which the log will not
+    /// lose. Never above `high_watermark`.
+    #[must_use]
+    pub fn last_stable(&self, high_watermark: Offset) -> Offset {
+        self.producers.first_unstable().map_or(high_watermark, |first| first.min(high_watermark))
+    }
+
     /// Takes a batch that was assigned at the time `now` into the state.
     ///
     /// # Panics
     /// When the batch does not start at the next offset.
     pub fn apply(&mut self, header: &BatchHeader, now: Timestamp) {
-        assert_eq!(header.base_offset, self.next_offset, "a batch was assigned out of order");
-        self.next_offset = header.next_offset();
+        self.assigned(header);
         if header.producer_id != ProducerId::NONE {
             self.producers.apply(header, now);
         }
+    }
+
+    /// Takes in the broker's own batch that ends a producer's transaction, assigned at the time `now`.
+    ///
+    /// # Panics
+    /// When the batch does not start at the next offset.
+    pub fn apply_marker(&mut self, header: &BatchHeader, marker: ControlMarker, now: Timestamp) {
+        self.assigned(header);
+        self.producers.apply_marker(header, marker, now);
+    }
+
+    fn assigned(&mut self, header: &BatchHeader) {
+        assert_eq!(header.base_offset, self.next_offset, "a batch was assigned out of order");
+        self.next_offset = header.next_offset();
     }
 
     /// Takes note that the log will not lose what lies below `end`.

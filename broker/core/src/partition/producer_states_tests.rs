@@ -1,5 +1,7 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
-use tidelog_model::batch::BatchHeader;
+use tidelog_model::batch::{BatchHeader, ControlKind, ControlMarker};
 use tidelog_model::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use super::{BATCHES_REMEMBERED, ProducerLimits, ProducerStates, ProducerVerdict, plus};
@@ -104,11 +106,59 @@ fn an_idle_producer_is_forgotten_and_a_full_partition_says_so() {
 fn a_replay_of_more_producers_than_are_let_in_keeps_the_newest() {
     let mut states = ProducerStates::new(ProducerLimits { producers_max: 8, ..ProducerLimits::default() });
     for id in 0..100 {
-        states.replay(&header(id, 0, 0, 1, id), NOW);
+        states.replay(&header(id, 0, 0, 1, id), None, NOW);
     }
     states.restored(NOW);
     assert!((1..=8).contains(&states.len()), "{}", states.len());
     assert_eq!(outcome(states.decide(&header(99, 0, 0, 1, 100), NOW)), Ok(Some(99)));
+}
+
+#[test]
+fn a_producer_with_an_open_transaction_is_not_forgotten() {
+    let mut states = ProducerStates::new(ProducerLimits { producers_max: 2, expiration_ms: 100 });
+    states.apply(&Kept { what: What::Transactional, ..plain(1, 0, 0, 1, 0) }.header(), NOW);
+    states.apply(&header(2, 0, 0, 1, 1), NOW);
+    let later = NOW.plus_millis(1000);
+    states.expire(later);
+    assert_eq!((states.len(), states.first_unstable()), (1, Offset::new(0)));
+    let mut again = ProducerStates::new(ProducerLimits { producers_max: 2, expiration_ms: 100 });
+    states.rows_below(Offset::new(9).unwrap()).into_iter().for_each(|row| again.restore(row));
+    for id in 3..90 {
+        again.replay(&header(id, 0, 0, 1, id), None, NOW);
+    }
+    again.restored(later);
+    assert_eq!((again.len(), again.first_unstable()), (1, Offset::new(0)));
+}
+
+#[test]
+fn a_marker_of_a_newer_epoch_ends_the_old_one_and_is_kept_in_a_snapshot() {
+    let mut states = states();
+    states.apply(&Kept { what: What::Transactional, ..plain(9, 0, 0, 5, 0) }.header(), NOW);
+    let marker = Kept { what: What::Marker, ..plain(9, 1, 0, 1, 5) };
+    states.apply_marker(&marker.header(), MARKER, NOW);
+    assert_eq!(states.first_unstable(), Offset::new(0), "the marker may be lost");
+    states.committed(Offset::new(6).unwrap());
+    assert_eq!(states.first_unstable(), None);
+    let rows = states.rows_below(Offset::new(6).unwrap());
+    let row = rows.first().unwrap();
+    assert_eq!((rows.len(), row.batch, row.epoch.0, row.coordinator_epoch), (1, None, 1, 4));
+    let mut again = self::states();
+    rows.into_iter().for_each(|row| again.restore(row));
+    for states in [&states, &again] {
+        let check = |epoch, first| outcome(states.decide(&header(9, epoch, first, 1, 6), NOW));
+        assert_eq!(check(0, 5), Err(ErrorCode::InvalidProducerEpoch));
+        assert_eq!(check(1, 5), Err(ErrorCode::OutOfOrderSequence));
+        assert_eq!(check(1, 0), Ok(None));
+    }
+}
+
+const MARKER: ControlMarker = ControlMarker { kind: ControlKind::Abort, coordinator_epoch: 4 };
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Plain,
+    Transactional,
+    Marker,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,22 +168,68 @@ struct Kept {
     first: i32,
     records: i32,
     base: i64,
+    what: What,
+}
+
+const fn plain(id: i64, epoch: i16, first: i32, records: i32, base: i64) -> Kept {
+    Kept { id, epoch, first, records, base, what: What::Plain }
+}
+
+impl Kept {
+    fn header(&self) -> BatchHeader {
+        let attributes = match self.what {
+            What::Plain => 0,
+            What::Transactional => 0x10,
+            What::Marker => 0x30,
+        };
+        BatchHeader { attributes, ..header(self.id, self.epoch, self.first, self.records, self.base) }
+    }
+
+    fn end(&self) -> i64 {
+        self.base + i64::from(self.records)
+    }
+}
+
+/// The first offset of a transaction that is open, or whose marker does not lie below `committed`.
+fn naive_unstable(log: &[Kept], committed: i64) -> Option<i64> {
+    let mut open = BTreeMap::new();
+    let mut unstable = Vec::new();
+    for kept in log {
+        match kept.what {
+            What::Plain => {}
+            What::Transactional => drop(open.entry(kept.id).or_insert(kept.base)),
+            What::Marker => {
+                let first = open.remove(&kept.id).filter(|_| kept.end() > committed);
+                unstable.extend(first);
+            }
+        }
+    }
+    unstable.into_iter().chain(open.into_values()).min()
 }
 
 /// The rules once more, from the list of all batches in the log.
 fn naive(log: &[Kept], id: i64, epoch: i16, first: i32, records: i32) -> Result<Option<i64>, ErrorCode> {
-    let of_producer: Vec<&Kept> = log.iter().filter(|kept| kept.id == id).collect();
-    let Some(newest) = of_producer.last() else { return Ok(None) };
-    if epoch < newest.epoch {
+    let mut recent: Vec<&Kept> = Vec::new();
+    let mut known = None;
+    for kept in log.iter().filter(|kept| kept.id == id) {
+        if kept.what != What::Marker {
+            recent.push(kept);
+        } else if known.is_none_or(|epoch| kept.epoch > epoch) {
+            recent.clear();
+        }
+        known = known.max(Some(kept.epoch));
+    }
+    let Some(current) = known else { return Ok(None) };
+    if epoch < current {
         return Err(ErrorCode::InvalidProducerEpoch);
     }
-    let recent = of_producer.iter().rev().take(BATCHES_REMEMBERED);
     let same = |kept: &&&Kept| (kept.epoch, kept.first, kept.records) == (epoch, first, records);
-    let next = if epoch == newest.epoch { plus(Sequence(newest.first), newest.records).0 } else { 0 };
+    let newest = recent.last().filter(|_| epoch == current);
+    let next = newest.map_or(0, |newest| plus(Sequence(newest.first), newest.records).0);
     if first == next {
         return Ok(None);
     }
-    match recent.clone().find(same) {
+    match recent.iter().rev().take(BATCHES_REMEMBERED).find(same) {
         Some(kept) => Ok(Some(kept.base)),
         None => Err(ErrorCode::OutOfOrderSequence),
     }
@@ -142,7 +238,7 @@ fn naive(log: &[Kept], id: i64, epoch: i16, first: i32, records: i32) -> Result<
 proptest! {
     #[test]
     fn every_answer_is_that_of_a_look_at_the_whole_log(
-        steps in prop::collection::vec((0..3_i64, 0..2_i16, 1..4_i32, -6..3_i32, 0..20_u8, any::<prop::sample::Index>()), 1..120),
+        steps in prop::collection::vec((0..3_i64, 0..2_i16, 1..4_i32, -6..3_i32, 0..24_u8, any::<prop::sample::Index>()), 1..120),
     ) {
         let mut states = states();
         let mut log: Vec<Kept> = Vec::new();
@@ -168,9 +264,10 @@ proptest! {
                 4 => {
                     let upto = log[..committed].last().map_or(0, |kept| kept.base + i64::from(kept.records));
                     let mut again = ProducerStates::new(ProducerLimits::default());
-                    states.batches_below(Offset::new(upto).unwrap()).into_iter().for_each(|b| again.restore(b));
+                    states.rows_below(Offset::new(upto).unwrap()).into_iter().for_each(|row| again.restore(row));
                     for kept in &log[committed..] {
-                        again.replay(&header(kept.id, kept.epoch, kept.first, kept.records, kept.base), NOW);
+                        let marker = (kept.what == What::Marker).then_some(MARKER);
+                        again.replay(&kept.header(), marker, NOW);
                     }
                     again.restored(NOW);
                     states = again;
@@ -179,9 +276,12 @@ proptest! {
                 }
                 _ => {}
             }
+            let durable = log[..committed].last().map_or(0, Kept::end);
+            let unstable = states.first_unstable().map(Offset::get);
+            prop_assert_eq!(unstable, naive_unstable(&log, durable));
             let newest = log.iter().rev().find(|kept| kept.id == id);
             let epoch = newest.map_or(0, |kept| kept.epoch) + epoch_up * i16::from(action == 5) - i16::from(action == 6);
-            let next = newest.map_or(0, |kept| plus(Sequence(kept.first), kept.records).0);
+            let next = newest.map_or(0, |kept| plus(Sequence(kept.first), kept.records).0).max(0);
             // Mostly in line or a batch sent again, sometimes off.
             let (first, records) = match action {
                 5 => (0, records),
@@ -196,12 +296,24 @@ proptest! {
                 _ => (next, records),
             };
             let epoch = epoch.max(0);
+            if action >= 21 {
+                let epoch = epoch + epoch_up * i16::from(action == 23);
+                let marker = Kept { id, epoch, first: -1, records: 1, base: end, what: What::Marker };
+                states.apply_marker(&marker.header(), MARKER, NOW);
+                log.push(marker);
+                continue;
+            }
+            // Nobody mixes the two, which is for whoever lets transactions in to see to.
+            let open = log.iter().rev().find(|kept| kept.id == id && kept.what != What::Plain);
+            let open = open.is_some_and(|kept| kept.what == What::Transactional);
+            let what = if open || action > 17 { What::Transactional } else { What::Plain };
             let batch = header(id, epoch, first, records, end);
             let decided = outcome(states.decide(&batch, NOW));
             prop_assert_eq!(decided, naive(&log, id, epoch, first, records));
             if decided == Ok(None) {
-                states.apply(&batch, NOW);
-                log.push(Kept { id, epoch, first, records, base: end });
+                let kept = Kept { id, epoch, first, records, base: end, what };
+                states.apply(&kept.header(), NOW);
+                log.push(kept);
             }
         }
     }

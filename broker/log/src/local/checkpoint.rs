@@ -11,15 +11,81 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tidelog_model::LeaderEpoch;
 
+use super::floor::Floor;
 use super::journal::{Appended, Journal};
-use super::local_log::{Checkpoint, LocalLog};
+use super::local_log::LocalLog;
 use super::log_dir::{LogDirOptions, Threads};
-use crate::disk::Disk;
+use crate::disk::{Disk, OpenMode};
 use crate::engine::PartitionId;
 use crate::error::{StorageError, failed};
 
 /// The journal is made for one round with so many parts, or this many times as many partitions in all.
 const SEEN_FACTOR: usize = 8;
+
+/// What became of bytes that only the journal held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Checkpoint {
+    /// They are durable in their segment.
+    Durable,
+    /// They could not be made durable now, and can be tried again.
+    Later,
+    /// They cannot be made durable there.
+    Never,
+}
+
+impl LocalLog {
+    /// Makes what only the journal holds durable in the segment.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        loop {
+            let (path, floor) = {
+                let tail = self.tail();
+                if !tail.journaled || tail.removed {
+                    return Checkpoint::Durable;
+                }
+                if tail.failed.is_some() {
+                    return Checkpoint::Never;
+                }
+                (tail.writer.segment.path.clone(), tail.writer.floor())
+            };
+            // A handle of its own: an error of the device is told once to each, and the commit thread must not
+            // miss one that was told here.
+            let file = match self.disk.open(&path, OpenMode::ReadWrite) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    if self.tail().writer.segment.path == path {
+                        // The partition was removed meanwhile: nothing of it is to be kept.
+                        return Checkpoint::Durable;
+                    }
+                    // Closed, and dropped by retention: the next segment may be in the journal too.
+                    continue;
+                }
+                Err(error) => {
+                    // It says nothing of the bytes.
+                    tracing::warn!(segment = %path.display(), %error, "the journal is freed later");
+                    return Checkpoint::Later;
+                }
+            };
+            return self.settle_checkpoint(&path, floor, file.sync_data());
+        }
+    }
+
+    fn settle_checkpoint(&self, path: &Path, floor: Floor, synced: std::io::Result<()>) -> Checkpoint {
+        let mut tail = self.tail();
+        match synced {
+            Ok(()) => {
+                tail.journaled = tail.journaled && tail.writer.floor() != floor;
+                self.record_floor(&tail, floor);
+                Checkpoint::Durable
+            }
+            Err(source) => {
+                let failure = Self::fence(&mut tail, failed("sync", path)(source).to_string());
+                drop(tail);
+                self.listener.rejected(failure);
+                Checkpoint::Never
+            }
+        }
+    }
+}
 
 /// Whether there is a journal.
 #[derive(Debug)]

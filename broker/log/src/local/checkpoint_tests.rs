@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use crate::config::LogConfig;
 use crate::engine::{AppendFailure, CommitListener, PartitionId, PartitionLog, ReadOutcome, ReadWait};
+use crate::local::checkpoint::Checkpoint;
 use crate::local::journal::Appended;
 use crate::local::journal_read;
-use crate::local::local_log::{Checkpoint, LocalLog};
+use crate::local::local_log::LocalLog;
 use crate::local::{LogDir, LogDirOptions, Threads};
 use crate::sim_disk::{CallKind, Fault, SimDisk};
 

@@ -25,6 +25,7 @@ use super::journal::{self, Appended};
 use super::local_log::{LocalLog, Tail};
 use super::queue::{CommitQueue, Pending};
 use super::sync_pool::SyncPool;
+use super::transactions;
 use super::writer::WriteError;
 use crate::config::{FlushPolicy, LogConfig};
 use crate::disk::DiskFile;
@@ -230,7 +231,8 @@ fn write(log: &Arc<LocalLog>, pending: Vec<Pending>) -> Outcome {
     let incarnation = tail.incarnation;
     let pending: Vec<Pending> = pending.into_iter().filter(|p| p.incarnation == incarnation).collect();
     let before = tail.writer.end();
-    let appended = match write_runs(log, &mut tail, pending, &config) {
+    let ready = know_transactions(log, &mut tail, &pending);
+    let appended = match ready.and_then(|()| write_runs(log, &mut tail, pending, &config)) {
         Ok(appended) => Some(appended),
         Err(error) => {
             outcome.failure = Some(refuse(&mut tail, error));
@@ -250,6 +252,15 @@ fn write(log: &Arc<LocalLog>, pending: Vec<Pending>) -> Outcome {
         }
     }
     outcome
+}
+
+/// What a batch does to transactions can be told only when it is known which of them are open.
+fn know_transactions(log: &LocalLog, tail: &mut Tail, pending: &[Pending]) -> Result<(), WriteError> {
+    if !pending.iter().any(|pending| transactions::is_about_transactions(&pending.batch)) {
+        return Ok(());
+    }
+    let known = transactions::ensure_known(log, tail);
+    known.map_err(|error| WriteError::CutBack(transactions::unknown(log, error)))
 }
 
 /// Writes batches in runs that end where a segment ends, all but the last of them durably. Returns the last.

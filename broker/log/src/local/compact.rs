@@ -11,6 +11,9 @@
 //! A tombstone stays until its batch's delete horizon, which the first pass that has it in the map sets to
 //! `delete_retention_ms` from then (KIP-534): a reader that needs less time than that never misses one.
 //!
+//! Transactions that were aborted go with all their records, and never stand for the last record of a key
+//! (`compact_txn`).
+//!
 //! **Invariants**
 //! * Offsets, timestamps, keys, values and headers of what stays do not change; the active segment and what
 //!   lies at or above the bound is not touched.
@@ -22,20 +25,24 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use tidelog_model::batch::{BatchBuilder, BatchError, BatchHeader, RecordBatch};
+use tidelog_model::batch::{BatchBuilder, BatchError, BatchHeader, ControlMarker, RecordBatch};
 use tidelog_model::record::Record;
 use tidelog_model::{Offset, Timestamp};
 
 use super::compact_map::{OffsetMap, SLOT_BYTES};
 use super::compact_swap::{self, Progress};
+use super::compact_txn::{Fate, Transactions};
 use super::file::{self, wide};
+use super::index::IndexBytes;
 use super::local_log::LocalLog;
 use super::read::batch_at;
 use super::scan::Scan;
 use super::segment::{HeaderWalk, Placed, Segment};
+use super::transactions;
+use super::txn_index;
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::engine::{PartitionLog, ReadWait};
+use crate::engine::{AbortedTransaction, PartitionLog, ReadWait};
 use crate::error::{ReadError, StorageError, failed};
 
 /// The most memory for the last offsets of keys (Kafka's `log.cleaner.dedupe.buffer.size`).
@@ -45,7 +52,7 @@ const WRITE_BYTES: usize = 1 << 20;
 /// Bytes of dirty segments for which a slot is kept ready; when records are smaller there are more passes.
 const BYTES_PER_SLOT: u64 = 16;
 
-/// Compacts what is due below `up_to`; returns the bytes saved.
+/// Compacts what is due below `up_to`, below which every transaction has ended; returns the bytes saved.
 pub(super) fn compact(
     log: &LocalLog,
     now: Timestamp,
@@ -74,6 +81,7 @@ fn run(
     map_bytes_max: usize,
 ) -> Result<u64, ReadError> {
     let segments = log.segments();
+    let up_to = up_to.min(transactions::first_open(log)?.unwrap_or(Offset::MAX));
     progress.first_dirty = progress.first_dirty.max(log.log_start());
     let due = Due { first_dirty: progress.first_dirty, now, up_to };
     let Some(end) = due.end(&segments, config)? else { return Ok(0) };
@@ -152,16 +160,19 @@ impl Pass<'_> {
         let log = self.log;
         let segments: Vec<Arc<Segment>> =
             log.segments().iter().filter(|segment| segment.base < self.end).map(Arc::clone).collect();
-        let rule = self.map(&segments, progress.first_dirty, map_bytes_max)?;
+        let aborted = transactions::aborted(log, Offset::ZERO, self.end)?;
+        let rule = self.map(&segments, progress.first_dirty, map_bytes_max, aborted.clone())?;
         progress.gaps_to = progress.gaps_to.max(rule.mapped_to);
         progress.write(log.disk.as_ref(), &log.dir)?;
         log.epochs.save_below(log.disk.as_ref(), &log.dir, rule.mapped_to);
         let below = segments.partition_point(|segment| segment.base < rule.mapped_to);
         let mut saved = 0;
         let groups = Groups { rest: segments.get(..below).unwrap_or_default(), config: self.config };
+        let mut transactions = Transactions::new(aborted);
         for group in groups {
-            saved += self.clean(group, &rule)?;
+            saved += self.clean(group, &rule, &mut transactions)?;
         }
+        transactions::settle(log, &log.tail())?;
         progress.first_dirty = rule.mapped_to;
         progress.write(log.disk.as_ref(), &log.dir)?;
         Ok(saved)
@@ -173,7 +184,9 @@ impl Pass<'_> {
         segments: &[Arc<Segment>],
         first_dirty: Offset,
         map_bytes_max: usize,
+        aborted: Vec<AbortedTransaction>,
     ) -> Result<Rule, ReadError> {
+        let mut transactions = Transactions::new(aborted);
         let dirty = || segments.iter().filter(|segment| segment.next_offset() > first_dirty);
         let bytes = dirty().map(|segment| segment.size()).sum::<u64>() / BYTES_PER_SLOT * wide(SLOT_BYTES);
         let map = OffsetMap::new(usize::try_from(bytes).unwrap_or(usize::MAX).min(map_bytes_max));
@@ -182,7 +195,8 @@ impl Pass<'_> {
         for segment in dirty() {
             let mut walk = HeaderWalk::new(segment, None, ReadWait::MayBlock);
             while let Some(placed) = walk.next()?.flatten() {
-                if placed.header.next_offset() <= first_dirty || placed.header.is_control() {
+                let fate = transactions.pass(&placed.header, transactions::marker(segment, &placed)?);
+                if placed.header.next_offset() <= first_dirty || fate != Fate::Ordinary {
                     continue;
                 }
                 let full = rule.note(&batch_at(segment, &placed)?);
@@ -196,11 +210,16 @@ impl Pass<'_> {
     }
 
     /// Writes what stays of a group into one segment and puts it in the group's place; returns the bytes saved.
-    fn clean(&self, group: &[Arc<Segment>], rule: &Rule) -> Result<u64, ReadError> {
+    fn clean(
+        &self,
+        group: &[Arc<Segment>],
+        rule: &Rule,
+        transactions: &mut Transactions,
+    ) -> Result<u64, ReadError> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(0) };
         let path = compact_swap::cleaned_path(&self.log.dir, first.base, last.next_offset());
         let disk = self.log.disk.as_ref();
-        let swapped = self.write(group, rule, &path).and_then(|fresh| {
+        let swapped = self.write(group, rule, transactions, &path).and_then(|fresh| {
             let Some(fresh) = fresh else { return Ok(None) };
             let size = fresh.size();
             Ok(compact_swap::swap(self.log, group, fresh, self.now)?.then_some(size))
@@ -214,16 +233,27 @@ impl Pass<'_> {
     }
 
     /// The segment that `group` becomes, durable under the name `path`; `None` when it would stay as it is.
-    fn write(&self, group: &[Arc<Segment>], rule: &Rule, path: &Path) -> Result<Option<Segment>, ReadError> {
+    fn write(
+        &self,
+        group: &[Arc<Segment>],
+        rule: &Rule,
+        transactions: &mut Transactions,
+        path: &Path,
+    ) -> Result<Option<Segment>, ReadError> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(None) };
         let disk = self.log.disk.as_ref();
         let mut output = Output::create(disk, path)?;
         let mut changed = group.len() > 1;
+        let mut index = Vec::new();
         for segment in group {
             let mut walk = HeaderWalk::new(segment, None, ReadWait::MayBlock);
             while let Some(placed) = walk.next()?.flatten() {
                 let batch = batch_at(segment, &placed)?;
-                let kept = rule.filter(batch).map_err(|error| broken(segment, &placed, &error))?;
+                let fate = transactions.pass(batch.header(), ControlMarker::parse(&batch).ok());
+                if let Fate::Needed(Some(entry)) = fate {
+                    index.extend_from_slice(&txn_index::encode(&entry));
+                }
+                let kept = rule.filter(batch, fate).map_err(|error| broken(segment, &placed, &error))?;
                 changed |= !matches!(kept, Kept::All(_));
                 if let Kept::All(bytes) | Kept::Some(bytes) = kept {
                     output.put(&bytes).map_err(failed("write", path))?;
@@ -235,6 +265,7 @@ impl Pass<'_> {
         }
         output.finish().map_err(failed("write", path))?;
         let fresh = Segment::open_as(disk, path.to_owned(), first.base)?;
+        fresh.indexes_mut().aborted = IndexBytes::Growing(index);
         fresh.allow_gaps_to(Offset::MAX);
         let mut scan = Scan::start(&fresh, None);
         fresh.walk(None, &mut |placed| {
@@ -310,11 +341,35 @@ impl Rule {
         Ok(None)
     }
 
-    fn filter(&self, batch: RecordBatch) -> Result<Kept, BatchError> {
+    fn filter(&self, batch: RecordBatch, fate: Fate) -> Result<Kept, BatchError> {
         let header = *batch.header();
-        if header.is_control() || header.base_offset >= self.mapped_to {
-            return Ok(Kept::All(batch.into_bytes()));
+        match fate {
+            Fate::Ordinary if header.base_offset < self.mapped_to => self.filter_records(batch),
+            Fate::Aborted if header.next_offset() <= self.mapped_to => Ok(Kept::None),
+            Fate::Spent if header.next_offset() <= self.mapped_to => self.filter_spent(batch),
+            Fate::Ordinary | Fate::Aborted | Fate::Spent | Fate::Needed(_) => {
+                Ok(Kept::All(batch.into_bytes()))
+            }
         }
+    }
+
+    /// A marker that nothing is left of: it goes at its delete horizon, which it gets now if it has none.
+    fn filter_spent(&self, batch: RecordBatch) -> Result<Kept, BatchError> {
+        let header = *batch.header();
+        match header.delete_horizon() {
+            Some(horizon) if horizon <= self.now => return Ok(Kept::None),
+            Some(_) => return Ok(Kept::All(batch.into_bytes())),
+            None => {}
+        }
+        let records: Vec<Record> = batch.records()?.collect::<Result<_, _>>()?;
+        Ok(match rebuild(&header, Some(self.delete_horizon), &records) {
+            Some(bytes) => Kept::Some(bytes),
+            None => Kept::All(batch.into_bytes()),
+        })
+    }
+
+    fn filter_records(&self, batch: RecordBatch) -> Result<Kept, BatchError> {
+        let header = *batch.header();
         let expired = header.delete_horizon().is_some_and(|horizon| horizon <= self.now);
         let mut kept = Vec::new();
         let mut all = true;

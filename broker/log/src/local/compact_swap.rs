@@ -9,6 +9,7 @@
 //! **Invariants**
 //! * Before a segment loses its name or gets shorter, the durable floor leads to a later one and is durable.
 //! * Before gaps can be seen, the checkpoint says durably below which offset there may be some.
+//! * The transaction index is not trusted until its files are those of the new segment.
 //! * The first dirty offset moves on only after all that lies below it was compacted.
 
 use std::path::{Path, PathBuf};
@@ -143,6 +144,7 @@ pub(super) fn swap(
     let Some(place) = place_of(&log.segments(), group) else { return Ok(false) };
     let (base, end) = (fresh.base, fresh.next_offset());
     let (swap, target) = (dir.join(name(base, end, SWAP)), dir.join(file_name(base, "log")));
+    log.transactions.files().replacing(disk, dir, group)?;
     disk.rename(&fresh.path, &swap).map_err(failed("rename a file to", &swap))?;
     disk.sync_dir(dir).map_err(failed("sync", dir))?;
     for segment in group {
@@ -154,10 +156,12 @@ pub(super) fn swap(
     disk.sync_dir(dir).map_err(failed("sync", dir))?;
     fresh.path = target;
     super::writer::seal_indexes(disk, &fresh);
+    super::txn_index::seal(disk, &fresh);
     log.change_segments(|segments| {
         // Only the end of the list can have changed: the lock on `dropped` is held.
         drop(segments.splice(place..place + group.len(), [Arc::new(fresh)]));
     });
+    log.transactions.files().replaced();
     Ok(true)
 }
 

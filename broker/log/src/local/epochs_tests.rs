@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::{CleanupPolicy, LogConfig};
-use crate::engine::{AppendFailure, CommitListener, PartitionId, PartitionLog};
+use crate::engine::{AppendFailure, Bounds, CommitListener, PartitionId, PartitionLog};
 use crate::local::{LogDir, LogDirOptions, Threads};
 use crate::os_disk::OsDisk;
 
@@ -126,7 +126,7 @@ fn history_outlives_the_records_it_tells_of() {
     assert_eq!(std::fs::read_to_string(path(root.path())).unwrap(), "0\n3\n0 0\n2 40\n3 46\n");
     run(root.path(), 40, |log, _, end| {
         assert_eq!(shown(log), [all.as_slice(), &[(4, 106), (5, 116)]].concat());
-        log.maintain(Timestamp::from_millis(8), end).unwrap();
+        log.maintain(Timestamp::from_millis(8), Bounds::stable(end)).unwrap();
     });
     run(root.path(), 0, |log, _, _| {
         assert_eq!(shown(log), [all.as_slice(), &[(4, 106), (5, 116), (6, 196)]].concat());

@@ -1,4 +1,4 @@
-//! The offset index and the time index of a segment, in Kafka's formats.
+//! The offset index and the time index of a segment, in Kafka's formats (`txn_index` has the third).
 //!
 //! ```text
 //! .index      8 bytes: last offset of a batch - segment base, i32 | position of that batch, i32

@@ -33,8 +33,9 @@ use std::sync::Arc;
 use tidelog_model::batch::AssignedBatch;
 use tidelog_model::{LeaderEpoch, Offset};
 
+use super::checkpoint::Checkpoint;
 use super::file::{self, wide};
-use super::local_log::{Checkpoint, LocalLog};
+use super::local_log::LocalLog;
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::engine::PartitionId;
 use crate::error::{StorageError, failed};

@@ -1,6 +1,6 @@
 //! One partition in local segment files: the [`PartitionLog`] that readers and the owner hold.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -17,12 +17,14 @@ use super::read::{self, Want};
 use super::retain::{self, Dropped};
 use super::scan;
 use super::segment::Segment;
+use super::transactions::{self, Knowledge};
 use super::writer::{WriteError, Writer};
 use crate::config::LogConfig;
-use crate::disk::{Disk, OpenMode};
+use crate::disk::Disk;
 use crate::engine::{
-    AppendFailure, AppendFailureKind, CommitListener, LogStats, Maintained, PartitionId, PartitionLog,
-    ProducerEntry, ProducerSnapshot, ReadOutcome, ReadSlice, ReadWait, VerifyReport,
+    AbortedTransaction, AppendFailure, AppendFailureKind, Bounds, CommitListener, LogStats, Maintained,
+    PartitionId, PartitionLog, ProducerEntry, ProducerFact, ProducerSnapshot, ReadOutcome, ReadSlice,
+    ReadWait, VerifyReport,
 };
 use crate::error::{ReadError, StorageError, failed};
 
@@ -80,17 +82,6 @@ pub(super) struct Tail {
     pub(super) removed: bool,
 }
 
-/// What became of bytes that only the journal held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Checkpoint {
-    /// They are durable in their segment.
-    Durable,
-    /// They could not be made durable now, and can be tried again.
-    Later,
-    /// They cannot be made durable there.
-    Never,
-}
-
 /// A partition of a data directory.
 pub(super) struct LocalLog {
     pub(super) id: PartitionId,
@@ -109,6 +100,7 @@ pub(super) struct LocalLog {
     damage: Option<Damage>,
     pub(super) epochs: Epochs,
     tail: Mutex<Tail>,
+    pub(super) transactions: Knowledge,
     /// Held by the one pass of maintenance or trim that may drop segments.
     pub(super) dropped: Mutex<Vec<Dropped>>,
     /// Held by the one pass of compaction; taken before `dropped`.
@@ -169,6 +161,7 @@ impl LocalLog {
                 loose: false,
                 removed: false,
             }),
+            transactions: Knowledge::default(),
             dropped: Mutex::new(Vec::new()),
             compacted: Mutex::new(parts.compacted),
         }
@@ -237,64 +230,12 @@ impl LocalLog {
         }
     }
 
-    /// Makes what only the journal holds durable in the segment.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
-        loop {
-            let (path, floor) = {
-                let tail = self.tail();
-                if !tail.journaled || tail.removed {
-                    return Checkpoint::Durable;
-                }
-                if tail.failed.is_some() {
-                    return Checkpoint::Never;
-                }
-                (tail.writer.segment.path.clone(), tail.writer.floor())
-            };
-            // A handle of its own: an error of the device is told once to each, and the commit thread must not
-            // miss one that was told here.
-            let file = match self.disk.open(&path, OpenMode::ReadWrite) {
-                Ok(file) => file,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    if self.tail().writer.segment.path == path {
-                        // The partition was removed meanwhile: nothing of it is to be kept.
-                        return Checkpoint::Durable;
-                    }
-                    // Closed, and dropped by retention: the next segment may be in the journal too.
-                    continue;
-                }
-                Err(error) => {
-                    // It says nothing of the bytes.
-                    tracing::warn!(segment = %path.display(), %error, "the journal is freed later");
-                    return Checkpoint::Later;
-                }
-            };
-            return self.settle_checkpoint(&path, floor, file.sync_data());
-        }
-    }
-
-    fn settle_checkpoint(&self, path: &Path, floor: Floor, synced: std::io::Result<()>) -> Checkpoint {
-        let mut tail = self.tail();
-        match synced {
-            Ok(()) => {
-                tail.journaled = tail.journaled && tail.writer.floor() != floor;
-                self.record_floor(&tail, floor);
-                Checkpoint::Durable
-            }
-            Err(source) => {
-                let failure = Self::fence(&mut tail, failed("sync", path)(source).to_string());
-                drop(tail);
-                self.listener.rejected(failure);
-                Checkpoint::Never
-            }
-        }
-    }
-
     /// Remembers that all that is written is durable.
     pub(super) fn note_floor(&self, tail: &Tail) {
         self.record_floor(tail, tail.writer.floor());
     }
 
-    fn record_floor(&self, tail: &Tail, floor: Floor) {
+    pub(super) fn record_floor(&self, tail: &Tail, floor: Floor) {
         if tail.removed {
             return;
         }
@@ -324,16 +265,27 @@ impl LocalLog {
             return if self.damage.is_some() { Ok(()) } else { Err(failed("close", &self.dir)(source)) };
         }
         tail.writer.finish()?;
+        transactions::settle(self, &tail)?;
         self.note_floor(&tail);
         Ok(())
     }
 
     /// The end of what can be read at all: everything, or what lies before the damage.
-    fn sound_end(&self, segments: &[Arc<Segment>]) -> Offset {
+    pub(super) fn sound_end(&self, segments: &[Arc<Segment>]) -> Offset {
         match &self.damage {
             Some(damage) => damage.offset,
             None => segments.last().map_or(Offset::ZERO, |segment| segment.next_offset()),
         }
+    }
+
+    /// Whether bytes that were durable are broken.
+    pub(super) const fn is_damaged(&self) -> bool {
+        self.damage.is_some()
+    }
+
+    /// Names broken bytes.
+    pub(super) fn check_damage(&self) -> Result<(), ReadError> {
+        self.damage.as_ref().map_or(Ok(()), |damage| Err(damage.error()))
     }
 
     fn check_range(&self, offset: Offset, segments: &[Arc<Segment>]) -> Result<(), ReadError> {
@@ -437,14 +389,14 @@ impl PartitionLog for LocalLog {
                 true
             })?;
         }
-        self.damage.as_ref().map_or(Ok(()), |damage| Err(damage.error()))
+        self.check_damage()
     }
 
     fn trim(&self, new_start: Offset) -> Result<Offset, StorageError> {
         retain::trim(self, new_start)
     }
 
-    fn maintain(&self, now: Timestamp, up_to: Offset) -> Result<Maintained, StorageError> {
+    fn maintain(&self, now: Timestamp, up_to: Bounds) -> Result<Maintained, StorageError> {
         retain::maintain(self, now, up_to)
     }
 
@@ -461,14 +413,19 @@ impl PartitionLog for LocalLog {
     }
 
     fn save_producers(&self, at: Offset, entries: &[ProducerEntry]) -> Result<(), StorageError> {
-        if self.tail().removed {
-            return Ok(());
-        }
-        producers::save(self.disk.as_ref(), &self.dir, at, entries)
+        transactions::save_producers(self, at, entries)
     }
 
     fn load_producers(&self) -> Result<Option<ProducerSnapshot>, StorageError> {
         producers::load(self.disk.as_ref(), &self.dir, self.sound_end(&self.segments()))
+    }
+
+    fn replay_producers(&self, tell: &mut dyn FnMut(ProducerFact<'_>)) -> Result<(), ReadError> {
+        transactions::replay(self, &mut self.tail(), tell)
+    }
+
+    fn aborted_transactions(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, ReadError> {
+        transactions::aborted(self, from, to)
     }
 
     fn stats(&self) -> LogStats {
@@ -479,6 +436,6 @@ impl PartitionLog for LocalLog {
     fn verify(&self) -> Result<VerifyReport, ReadError> {
         let current = self.epochs.entries().last().map_or(i32::MAX, |(epoch, _)| epoch.get());
         let report = scan::verify(&self.segments(), current)?;
-        self.damage.as_ref().map_or(Ok(report), |damage| Err(damage.error()))
+        self.check_damage().map(|()| report)
     }
 }

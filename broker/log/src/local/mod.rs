@@ -5,9 +5,10 @@
 //!          ├─ commit ─ writer ─ sync_pool    writing: queue ► write ► sync ► floor ► listener
 //!          │     └─ checkpoint ─ journal     or one sync for many partitions
 //!          └─ local_log ─┬─ read             reading
-//!                        └─ retain ─ compact ─ compact_map, compact_swap
+//!                        └─ retain ─ compact ─ compact_map, compact_swap, compact_txn
 //!                                            maintenance
-//! segment ─ index ─ file    floor  epochs  producers    files
+//! segment ─ index ─ file    floor  epochs  files
+//! transactions ─ producers, txn_index             what is open, what was aborted
 //! ```
 
 mod checkpoint;
@@ -15,6 +16,7 @@ mod commit;
 mod compact;
 mod compact_map;
 mod compact_swap;
+mod compact_txn;
 mod epochs;
 mod file;
 mod floor;
@@ -35,6 +37,8 @@ mod scan;
 mod segment;
 mod sync_pool;
 mod torn;
+mod transactions;
+mod txn_index;
 mod writer;
 
 pub use epochs::epoch_end;

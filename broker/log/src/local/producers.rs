@@ -4,9 +4,10 @@
 //! ```text
 //! i16 version = 1 | u32 CRC-32C of what follows | i32 count | count x 46 bytes:
 //! i64 producer id, i16 epoch, i32 last sequence, i64 last offset, i32 offset delta, i64 timestamp,
-//! i32 coordinator epoch = -1, i64 first offset of the open transaction = -1
+//! i32 coordinator epoch or -1, i64 first offset of the open transaction or -1
 //! ```
 //!
+//! A producer whose epoch has begun with a marker has an entry without a batch: last sequence and offset are -1.
 //! Kafka keeps one entry of a producer. Here each remembered batch has one, oldest first: Kafka would take the
 //! last of them, and a start here knows all of them again.
 //!
@@ -97,17 +98,21 @@ fn encode(entries: &[ProducerEntry]) -> Vec<u8> {
         bytes.extend_from_slice(&entry.id.0.to_be_bytes());
         bytes.extend_from_slice(&entry.epoch.0.to_be_bytes());
         bytes.extend_from_slice(&entry.last_sequence.0.to_be_bytes());
-        bytes.extend_from_slice(&entry.last_offset.get().to_be_bytes());
+        bytes.extend_from_slice(&or_none(entry.last_offset));
         bytes.extend_from_slice(&entry.offset_delta.to_be_bytes());
         bytes.extend_from_slice(&entry.timestamp.millis().to_be_bytes());
-        bytes.extend_from_slice(&(-1_i32).to_be_bytes());
-        bytes.extend_from_slice(&(-1_i64).to_be_bytes());
+        bytes.extend_from_slice(&entry.coordinator_epoch.to_be_bytes());
+        bytes.extend_from_slice(&or_none(entry.transaction_start));
     }
     let crc = crc32c::crc32c(bytes.get(COVERED_FROM..).unwrap_or_default());
     if let Some(place) = bytes.get_mut(2..COVERED_FROM) {
         place.copy_from_slice(&crc.to_be_bytes());
     }
     bytes
+}
+
+fn or_none(offset: Option<Offset>) -> [u8; 8] {
+    offset.map_or(-1, Offset::get).to_be_bytes()
 }
 
 /// `None` when the bytes are no snapshot of this version, or not whole.
@@ -131,11 +136,14 @@ fn entry(mut bytes: &[u8]) -> Option<ProducerEntry> {
         id: ProducerId(i64::from_be_bytes(take(rest)?)),
         epoch: ProducerEpoch(i16::from_be_bytes(take(rest)?)),
         last_sequence: Sequence(i32::from_be_bytes(take(rest)?)),
-        last_offset: Offset::new(i64::from_be_bytes(take(rest)?))?,
+        last_offset: Offset::new(i64::from_be_bytes(take(rest)?)),
         offset_delta: i32::from_be_bytes(take(rest)?),
         timestamp: Timestamp::from_millis(i64::from_be_bytes(take(rest)?)),
+        coordinator_epoch: i32::from_be_bytes(take(rest)?),
+        transaction_start: Offset::new(i64::from_be_bytes(take(rest)?)),
     };
-    let sound = entry.id.0 >= 0 && entry.last_sequence.0 >= 0 && entry.offset_delta >= 0;
+    let batch = entry.last_offset.is_none() || entry.last_sequence.0 >= 0;
+    let sound = entry.id.0 >= 0 && batch && entry.offset_delta >= 0;
     sound.then_some(entry)
 }
 

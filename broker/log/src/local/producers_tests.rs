@@ -12,9 +12,23 @@ fn entry(id: i64) -> ProducerEntry {
         id: ProducerId(id),
         epoch: ProducerEpoch(2),
         last_sequence: Sequence(9),
-        last_offset: at(109),
+        last_offset: Some(at(109)),
         offset_delta: 4,
         timestamp: Timestamp::from_millis(1_700_000_000_000),
+        coordinator_epoch: -1,
+        transaction_start: None,
+    }
+}
+
+/// A producer in a transaction, whose epoch a marker has raised.
+fn begun(id: i64) -> ProducerEntry {
+    ProducerEntry {
+        last_sequence: Sequence::NONE,
+        last_offset: None,
+        offset_delta: 0,
+        coordinator_epoch: 3,
+        transaction_start: Some(at(90)),
+        ..entry(id)
     }
 }
 
@@ -25,6 +39,9 @@ fn the_bytes_are_those_that_kafka_reads() {
     let hex: String = encode(&[entry(7)]).iter().map(|byte| format!("{byte:02x}")).collect();
     let golden: String = golden.split_whitespace().collect();
     assert_eq!(hex, golden);
+    let golden = "0007 0002 ffffffff ffffffffffffffff 00000000 0000018bcfe56800 00000003 000000000000005a";
+    let hex: String = encode(&[begun(7)])[16..].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, golden.split_whitespace().collect::<String>());
 }
 
 #[test]
@@ -53,7 +70,7 @@ proptest! {
         flip in any::<prop::sample::Index>(),
         noise in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let entries: Vec<ProducerEntry> = ids.into_iter().map(entry).collect();
+        let entries: Vec<ProducerEntry> = ids.into_iter().map(|id| if id % 2 == 0 { entry(id) } else { begun(id) }).collect();
         let bytes = encode(&entries);
         prop_assert_eq!(decode(&bytes), Some(entries));
         let mut broken = bytes.clone();

@@ -17,7 +17,7 @@ use super::segment::{Segment, base_of};
 use super::writer::WriteError;
 use crate::config::LogConfig;
 use crate::disk::Disk;
-use crate::engine::{Maintained, PartitionLog};
+use crate::engine::{Bounds, Maintained, PartitionLog};
 use crate::error::{OpenError, StorageError, failed};
 
 const CHECKPOINT: &str = "log-start";
@@ -99,11 +99,11 @@ pub(super) fn trim(log: &LocalLog, new_start: Offset) -> Result<Offset, StorageE
 }
 
 /// One pass of retention, and one of compaction behind it.
-pub(super) fn maintain(log: &LocalLog, now: Timestamp, up_to: Offset) -> Result<Maintained, StorageError> {
-    let deleted_bytes = retain(log, now, up_to)?;
+pub(super) fn maintain(log: &LocalLog, now: Timestamp, up_to: Bounds) -> Result<Maintained, StorageError> {
+    let deleted_bytes = retain(log, now, up_to.high_watermark)?;
     let compact = log.config().cleanup.compact;
     let compacted_bytes =
-        if compact { compact::compact(log, now, up_to, compact::MAP_BYTES_MAX)? } else { 0 };
+        if compact { compact::compact(log, now, up_to.last_stable, compact::MAP_BYTES_MAX)? } else { 0 };
     Ok(Maintained { log_start: log.log_start(), deleted_bytes, compacted_bytes })
 }
 

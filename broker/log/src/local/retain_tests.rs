@@ -75,7 +75,7 @@ fn what_a_failing_device_kept_from_being_dropped_is_dropped_by_the_next_pass() {
         // Past the fault, wherever it has struck: a trim that did not take hold is asked for again.
         for now in [1000, 2000, 3000] {
             if log.trim(offset(6)).is_ok() {
-                drop(log.maintain(at(now), offset(10)));
+                drop(log.maintain(at(now), Bounds::stable(offset(10))));
             }
         }
         let left = names(&disk, &log);
@@ -91,7 +91,7 @@ fn an_owner_hears_of_a_sync_that_fails_when_retention_closes_a_segment() {
     let config = LogConfig { flush: FlushPolicy::Os, retention_ms: Some(100), ..small() };
     let (_dir, log, heard) = five_segments(&disk, config);
     disk.fail_always(CallKind::SyncData, Some(Fault::Io));
-    assert!(log.maintain(at(100_000), offset(10)).is_err());
+    assert!(log.maintain(at(100_000), Bounds::stable(offset(10))).is_err());
     let heard = heard.0.lock().unwrap();
     assert!(matches!(heard.first().unwrap().kind, AppendFailureKind::Failed { .. }), "{heard:?}");
 }

@@ -17,18 +17,20 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::engine::ReadWait;
 use crate::error::{ReadError, StorageError, failed};
 
-/// The ends of the names of the files that a new segment has.
+/// The ends of the names of the files that a new segment has. It may come to have a transaction index.
 const CREATED: [&str; 3] = ["log", "index", "timeindex"];
 /// The bytes read at once when only headers are looked at and batches are small.
 const WALK_BYTES: usize = 16 * 1024;
 /// The same while batches are so large that reading past their headers would be for nothing.
 const PROBE_BYTES: usize = 512;
 
-/// A segment's two indexes.
+/// A segment's indexes.
 #[derive(Debug)]
 pub(super) struct Indexes {
     pub(super) offsets: IndexBytes,
     pub(super) times: IndexBytes,
+    /// The aborted transactions whose marker is in the segment.
+    pub(super) aborted: IndexBytes,
 }
 
 /// One segment of a partition.
@@ -156,6 +158,7 @@ impl Segment {
     /// Creates an empty segment in `dir`, over whatever an attempt that failed has left under its names. Its
     /// names are durable when this returns.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<Self, StorageError> {
+        remove_if_there(disk, &dir.join(file_name(base, super::txn_index::EXTENSION)))?;
         for extension in CREATED {
             let path = dir.join(file_name(base, extension));
             // Emptying one that is there would not do: a power cut could bring its old bytes back.
@@ -196,7 +199,7 @@ impl Segment {
             base,
             path,
             file,
-            indexes: RwLock::new(Indexes { offsets: empty(), times: empty() }),
+            indexes: RwLock::new(Indexes { offsets: empty(), times: empty(), aborted: empty() }),
             size: AtomicU64::new(size),
             next_offset: AtomicI64::new(base.get()),
             max_timestamp: AtomicI64::new(Timestamp::NONE.millis()),

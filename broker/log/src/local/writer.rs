@@ -14,8 +14,10 @@ use super::file::{self, wide};
 use super::floor::Floor;
 use super::index::{IndexBytes, OffsetEntry, TimeEntry};
 use super::segment::Segment;
+use super::transactions::Ongoing;
+use super::txn_index;
 use crate::config::{FlushPolicy, LogConfig};
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode, SealedBytes};
 use crate::error::{StorageError, failed};
 
 /// How much is copied before the device is told to begin.
@@ -35,6 +37,8 @@ pub(super) struct Writer {
     /// The base of a next segment that could not be made. What is left of it is not removed durably yet: that
     /// comes before anything else is written, because it must not stand beside a segment that goes on past it.
     unmade: Option<Offset>,
+    /// The transactions that have not ended; `None` until a look at the log has told.
+    pub(super) ongoing: Option<Ongoing>,
 }
 
 /// What is known of the segment that goes on growing.
@@ -74,13 +78,15 @@ impl Writer {
         let index_files = index_files.map_err(|error| {
             tracing::warn!(%error, "the index of an active segment is in memory only");
         });
-        Self { disk, dir, segment, index_files: index_files.ok(), state, dirty: false, unmade: None }
+        let index_files = index_files.ok();
+        Self { disk, dir, segment, index_files, state, dirty: false, unmade: None, ongoing: None }
     }
 
     /// Stands at the end of a segment and never writes.
     pub(super) fn fenced(disk: Arc<dyn Disk>, dir: PathBuf, segment: Arc<Segment>) -> Self {
         let state = ActiveState::new(Timestamp::NONE);
-        Self { disk, dir, segment, index_files: None, state, dirty: false, unmade: None }
+        let index_files = None;
+        Self { disk, dir, segment, index_files, state, dirty: false, unmade: None, ongoing: None }
     }
 
     /// The next offset of the file.
@@ -176,6 +182,10 @@ impl Writer {
         }
         let size = u64::from(header.size_bytes);
         self.state.bytes_since_entry = self.state.bytes_since_entry.saturating_add(size);
+        let aborted = self.ongoing.as_mut().and_then(|ongoing| ongoing.append(batch));
+        if let Some(aborted) = aborted {
+            self.segment.indexes_mut().aborted.push(&txn_index::encode(&aborted));
+        }
     }
 
     fn push_time_entry(&self) {
@@ -244,8 +254,11 @@ impl Writer {
             tracing::warn!(%error, "an index lags behind");
         }
         seal_indexes(self.disk.as_ref(), &self.segment);
+        txn_index::seal(self.disk.as_ref(), &self.segment);
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
-        *self = Self::resume(disk, dir, Arc::clone(&next), ActiveState::new(now));
+        let ongoing = self.ongoing.take();
+        let resumed = Self::resume(disk, dir, Arc::clone(&next), ActiveState::new(now));
+        *self = Self { ongoing, ..resumed };
         next
     }
 
@@ -342,8 +355,7 @@ pub(super) fn seal_indexes(disk: &dyn Disk, segment: &Segment) {
             let name = super::segment::file_name(segment.base, extension);
             file::replace(disk, dir, &name, memory)?;
         }
-        let file = disk.open(&path, OpenMode::Read).map_err(failed("open", &path))?;
-        file.map_sealed().map_err(failed("map", &path))
+        map_index(disk, &path)
     };
     let maps = {
         let indexes = segment.indexes();
@@ -358,6 +370,12 @@ pub(super) fn seal_indexes(disk: &dyn Disk, segment: &Segment) {
         }
         Err(error) => tracing::warn!(%error, "the indexes of a closed segment are kept in memory"),
     }
+}
+
+/// The bytes of an index file that does not change any more.
+pub(super) fn map_index(disk: &dyn Disk, path: &Path) -> Result<SealedBytes, StorageError> {
+    let file = disk.open(path, OpenMode::Read).map_err(failed("open", path))?;
+    file.map_sealed().map_err(failed("map", path))
 }
 
 /// A write did not happen.

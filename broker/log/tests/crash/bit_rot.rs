@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tidelog_log::disk::{Disk, OpenMode};
 use tidelog_log::sim_disk::{SimDisk, SimRng};
 use tidelog_log::{
-    CleanupPolicy, CommitListener, LogConfig, LogDir, LogDirOptions, OpenError, OpenedLog, PartitionId,
-    PartitionLog, ProducerEntry, ReadOutcome, ReadWait, Threads,
+    Bounds, CleanupPolicy, CommitListener, LogConfig, LogDir, LogDirOptions, OpenError, OpenedLog,
+    PartitionId, PartitionLog, ProducerEntry, ReadOutcome, ReadWait, Threads,
 };
 use tidelog_model::batch::RecordBatch;
 use tidelog_model::{
@@ -93,7 +93,7 @@ fn lived(clean: bool) -> SimDisk {
         }
         if run == 1 {
             logs[0].log.trim(offset(ends[0] / 3)).unwrap();
-            logs[1].log.maintain(at(9000), offset(ends[1])).unwrap();
+            logs[1].log.maintain(at(9000), Bounds::stable(offset(ends[1]))).unwrap();
             logs[2].log.save_producers(offset(ends[2]), &[producer(ends[2] - 1)]).unwrap();
         }
         if run == 0 || clean {
@@ -108,9 +108,11 @@ fn producer(last_offset: i64) -> ProducerEntry {
         id: ProducerId(7),
         epoch: ProducerEpoch(0),
         last_sequence: Sequence(3),
-        last_offset: offset(last_offset),
+        last_offset: Some(offset(last_offset)),
         offset_delta: 0,
         timestamp: at(1),
+        coordinator_epoch: -1,
+        transaction_start: None,
     }
 }
 

@@ -19,5 +19,6 @@ mod model;
 mod planted;
 mod reached;
 mod regressions;
+mod transactions;
 mod workload;
 mod world;

@@ -11,6 +11,8 @@ use tidelog_log::{
 use tidelog_model::batch::RecordBatch;
 use tidelog_model::{Offset, Timestamp};
 
+use super::transactions::Txn;
+
 /// A broken promise, in words.
 pub(crate) type Broken = String;
 
@@ -68,6 +70,7 @@ pub(crate) struct Sent {
     pub(crate) next: i64,
     pub(crate) bytes: Bytes,
     pub(crate) records: Vec<SentRecord>,
+    pub(crate) txn: Option<Txn>,
 }
 
 /// A record of a batch.
@@ -223,6 +226,7 @@ impl Model {
         ensure!(found.start >= least, "{found:?}: the start moved back from {least}");
         ensure!(found.start <= self.start_max, "{found:?}: the start was at most {}", self.start_max);
         self.check_content(log, found)?;
+        self.check_committed(log, found)?;
         Ok(found)
     }
 
@@ -251,6 +255,9 @@ impl Model {
         let mut there = BTreeMap::new();
         for batch in RecordBatch::split(Bytes::from(read)) {
             let batch = batch.map_err(|error| error.to_string())?;
+            if batch.header().is_control() {
+                continue;
+            }
             for record in batch.records().map_err(|error| error.to_string())? {
                 let record = record.map_err(|error| error.to_string())?;
                 let key = record.key.as_deref().unwrap_or_default().to_vec();
@@ -259,24 +266,28 @@ impl Model {
                 ensure!(there.insert(record.offset.get(), read).is_none(), "an offset is there twice");
             }
         }
+        let aborted = self.aborted(found.end);
         let sent = self.batches.iter().filter(|sent| sent.next <= found.end);
-        let sent = sent.flat_map(|sent| (sent.base..).zip(&sent.records));
+        let sent = sent.filter(|sent| !matches!(sent.txn, Some(Txn::End(..)))).flat_map(|sent| {
+            let aborted = aborted.contains(&sent.base);
+            (sent.base..).zip(sent.records.iter().map(move |record| (record, aborted)))
+        });
         let bound = self.compacted_to.min(found.end);
         let mut newest: BTreeMap<&[u8], i64> = BTreeMap::new();
         let mut cleared: BTreeMap<&[u8], i64> = BTreeMap::new();
-        for (offset, record) in
+        for (offset, (record, aborted)) in
             sent.collect::<Vec<_>>().into_iter().rev().take_while(|(at, _)| *at >= found.start)
         {
             let key = record.key.as_slice();
             match there.remove(&offset) {
                 Some(read) => {
                     ensure!(read == *record, "{found:?}: the record at {offset} is another one");
-                    let by = cleared.get(key);
+                    let by = cleared.get(key).filter(|_| !aborted);
                     ensure!(by.is_none(), "{offset} is there again without the tombstone at {by:?}");
                 }
                 None => {
                     ensure!(offset < bound, "{found:?}: the record at {offset} is gone, past {bound}");
-                    let later = newest.contains_key(key);
+                    let later = aborted || newest.contains_key(key);
                     ensure!(
                         later || record.value.is_none(),
                         "{found:?}: the last record of its key at {offset} is gone"
@@ -286,7 +297,7 @@ impl Model {
                     }
                 }
             }
-            if offset < bound {
+            if offset < bound && !aborted {
                 newest.insert(key, offset);
             }
         }
@@ -321,7 +332,7 @@ impl Model {
 }
 
 /// All bytes of the batches between two offsets.
-fn read_all(log: &dyn PartitionLog, found: Found) -> Result<Vec<u8>, Broken> {
+pub(crate) fn read_all(log: &dyn PartitionLog, found: Found) -> Result<Vec<u8>, Broken> {
     let (mut from, end) = (offset(found.start), offset(found.end));
     let mut all = Vec::new();
     while from < end {

@@ -12,6 +12,8 @@ pub(crate) struct Reached {
     pub(crate) compactions: u64,
     pub(crate) removals: u64,
     pub(crate) clean_ends: u64,
+    pub(crate) saved: u64,
+    pub(crate) aborted: u64,
 }
 
 impl Reached {
@@ -25,11 +27,14 @@ impl Reached {
         self.compactions += other.compactions;
         self.removals += other.removals;
         self.clean_ends += other.clean_ends;
+        self.saved += other.saved;
+        self.aborted += other.aborted;
     }
 
     pub(crate) fn everything(&self) -> bool {
         let rest = [self.ends_inside_recovery, self.torn_tails, self.refused_on_full_disk, self.trims];
-        let more = [self.retained, self.compactions, self.removals, self.clean_ends];
+        let more =
+            [self.retained, self.compactions, self.removals, self.clean_ends, self.saved, self.aborted];
         rest.iter().chain(&more).all(|count| *count > 0)
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tidelog_log::sim_disk::SimRng;
 use tidelog_log::{CleanupPolicy, FlushPolicy, LogConfig, PartitionLog};
-use tidelog_model::batch::{BatchBuilder, Compression};
+use tidelog_model::batch::{BatchBuilder, Compression, RecordBatch};
+use tidelog_model::{ProducerEpoch, ProducerId, Sequence};
 
 use super::model::{Broken, Sent, SentRecord, at, offset};
+use super::transactions::{self, Txn};
 
 /// Appends a batch of random records.
 pub(crate) fn send(
@@ -17,6 +19,22 @@ pub(crate) fn send(
     log: &Arc<dyn PartitionLog>,
     incarnation: u64,
 ) -> Result<Sent, Broken> {
+    send_of(None, base, epoch, now, rng, log, incarnation)
+}
+
+/// Appends a batch of random records, or a marker.
+pub(crate) fn send_of(
+    txn: Option<Txn>,
+    base: i64,
+    epoch: i32,
+    now: i64,
+    rng: &mut SimRng,
+    log: &Arc<dyn PartitionLog>,
+    incarnation: u64,
+) -> Result<Sent, Broken> {
+    if let Some(Txn::End(id, kind)) = txn {
+        return transactions::send_marker((id, kind), base, epoch, now, log, incarnation);
+    }
     let compression = match rng.below(8) {
         0 => Compression::Gzip,
         1 => Compression::Zstd,
@@ -25,6 +43,9 @@ pub(crate) fn send(
         _ => Compression::None,
     };
     let mut builder = BatchBuilder::new(compression, 1024);
+    if let Some(Txn::Data(id)) = txn {
+        builder = builder.producer(ProducerId(id), ProducerEpoch(0), Sequence(0)).transactional();
+    }
     let mut records = Vec::new();
     for _ in 0..=rng.below(3) {
         let size = if rng.one_in(12) { 1500 } else { rng.below(200) };
@@ -36,12 +57,24 @@ pub(crate) fn send(
         records.push(SentRecord { time, key, value });
     }
     let batch = builder.build().map_err(|error| error.to_string())?;
+    Ok(Sent { records, txn, ..append(batch, base, epoch, now, log, incarnation)? })
+}
+
+/// Appends a batch.
+pub(crate) fn append(
+    batch: RecordBatch,
+    base: i64,
+    epoch: i32,
+    now: i64,
+    log: &Arc<dyn PartitionLog>,
+    incarnation: u64,
+) -> Result<Sent, Broken> {
     let epoch = tidelog_model::LeaderEpoch::new(epoch).ok_or("no epoch")?;
     let batch = batch.assign(offset(base), epoch);
     let next = batch.header().next_offset().get();
     let bytes = batch.to_bytes();
     log.append(batch, incarnation, at(now));
-    Ok(Sent { base, next, bytes, records })
+    Ok(Sent { base, next, bytes, records: Vec::new(), txn: None })
 }
 
 /// Small segments, and everything else by chance.

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::model::{Broken, Cut, Ear, Found, Model, at, ensure, offset};
 use super::planted::{Plant, PlantedDisk};
 use super::reached::Reached;
-use super::workload::{config, send};
+use super::transactions;
+use super::workload::{config, send_of};
 
 const ROOT: &str = "/data/log";
 const TOPICS: u128 = 2;
@@ -34,7 +35,7 @@ impl From<Broken> for Trouble {
     }
 }
 
-fn failed(error: impl ToString) -> Trouble {
+pub(crate) fn failed(error: impl ToString) -> Trouble {
     Trouble::Failed(error.to_string())
 }
 
@@ -280,7 +281,9 @@ impl World {
             82..86 => self.reconfigure(at),
             86..88 => self.remove(at),
             88..90 => self.toggle_full(),
-            90..98 => self.look(at),
+            90..94 => self.look(at),
+            94..96 => self.look_committed(at),
+            96..98 => self.save_producers(at),
             _ => self.close(),
         }
     }
@@ -302,8 +305,16 @@ impl World {
         for _ in 0..=self.rng.below(3) {
             let part = &mut self.parts[at];
             let Some(log) = part.log.as_ref().filter(|_| !part.model.failed) else { return Ok(()) };
-            let sent =
-                send(part.model.next(), self.epoch, self.now, &mut self.rng, log, part.model.incarnation)?;
+            let txn = transactions::choose(&mut self.rng);
+            let sent = send_of(
+                txn,
+                part.model.next(),
+                self.epoch,
+                self.now,
+                &mut self.rng,
+                log,
+                part.model.incarnation,
+            )?;
             part.model.batches.push(sent);
         }
         Ok(())
@@ -350,12 +361,12 @@ impl World {
     fn maintain(&mut self, at: usize) -> Result<(), Trouble> {
         let part = &mut self.parts[at];
         let Some(log) = &part.log else { return Ok(()) };
-        let up_to = part.model.committed;
+        let (up_to, bounds) = (part.model.committed, part.model.bounds());
         part.model.start_max = part.model.start_max.max(up_to);
         if part.config.cleanup.compact {
-            part.model.compacted_to = part.model.compacted_to.max(up_to);
+            part.model.compacted_to = part.model.compacted_to.max(bounds.last_stable.get());
         }
-        let done = log.maintain(super::model::at(self.now), offset(up_to)).map_err(failed)?;
+        let done = log.maintain(super::model::at(self.now), bounds).map_err(failed)?;
         self.reached.retained += u64::from(done.deleted_bytes > 0);
         self.reached.compactions += u64::from(done.compacted_bytes > 0);
         let start = done.log_start.get();

@@ -221,6 +221,13 @@ impl BatchBuilder {
         self
     }
 
+    /// Marks the batch as part of its producer's transaction.
+    #[must_use]
+    pub const fn transactional(mut self) -> Self {
+        self.header = self.header.with_transactional_bit();
+        self
+    }
+
     /// Marks the batch as the marker that ends a transaction.
     pub(super) const fn marker(mut self) -> Self {
         self.header = self.header.with_marker_bits();

@@ -248,6 +248,13 @@ impl BatchHeader {
         self
     }
 
+    /// Sets the bit that [`Self::is_transactional`] reads.
+    #[must_use]
+    pub(crate) const fn with_transactional_bit(mut self) -> Self {
+        self.attributes |= TRANSACTIONAL_BIT;
+        self
+    }
+
     /// Replaces the codec's id.
     #[must_use]
     pub(crate) const fn with_compression(mut self, compression: Compression) -> Self {
