@@ -9,9 +9,10 @@ use tidelog_proto::v1;
 use tidelog_proto::v1::groups_server::Groups;
 use tidelog_proto::v1::{
     CommitOffsetsRequest, CommitOffsetsResponse, CommitResult, DeleteGroupRequest, DeleteGroupResponse,
-    FetchOffsetsRequest, FetchOffsetsResponse, GroupSummary, ListGroupsRequest, ListGroupsResponse,
+    DeleteOffsetsRequest, DeleteOffsetsResponse, FetchOffsetsRequest, FetchOffsetsResponse, GroupSummary,
+    ListGroupsRequest, ListGroupsResponse, SeekGroupRequest, SeekGroupResponse,
 };
-use tidelog_runtime::group::{GroupMember, ListGroups, ListedGroup};
+use tidelog_runtime::group::{GroupMember, ListGroups, ListedGroup, Sought, WhenActive};
 use tidelog_runtime::{BrokerError, CommitOffsets, FetchOffsets, OffsetCommit, TopicRef};
 use tonic::{Request, Response, Status};
 
@@ -73,9 +74,44 @@ impl GroupsService {
         let summary = |group: ListedGroup| GroupSummary {
             group: group.group.to_string(),
             partitions: i32::try_from(group.partitions).unwrap_or(i32::MAX),
+            state: group.state.name().to_owned(),
+            r#type: group.group_type.name().to_owned(),
+            members: i32::try_from(group.members).unwrap_or(i32::MAX),
         };
         let groups = self.0.broker.list_groups(ListGroups::default()).await?;
         Ok(ListGroupsResponse { groups: groups.into_iter().map(summary).collect() })
+    }
+}
+
+impl GroupsService {
+    async fn seek(&self, request: SeekGroupRequest) -> Result<SeekGroupResponse, BrokerError> {
+        let group = group_id(&request.group)?;
+        partition_count("positions", request.positions.len(), &self.0.limits)?;
+        let position = |wire: v1::SeekPosition| {
+            let negative = || invalid("offset", format!("offset {} is negative", wire.offset));
+            let offset = Offset::new(wire.offset).ok_or_else(negative)?;
+            let topic = topic_name("topic", &wire.topic)?;
+            Ok((TopicRef::from(topic), partition_index(wire.partition)?, offset))
+        };
+        let positions: Result<Vec<_>, BrokerError> = request.positions.into_iter().map(position).collect();
+        let when_active = if request.active { WhenActive::Move } else { WhenActive::Refuse };
+        let sought = self.0.broker.seek_group(&group, positions?, when_active).await?;
+        Ok(SeekGroupResponse { pending: sought == Sought::Pending })
+    }
+
+    async fn delete_offsets(
+        &self,
+        request: DeleteOffsetsRequest,
+    ) -> Result<DeleteOffsetsResponse, BrokerError> {
+        let group = group_id(&request.group)?;
+        partition_count("partitions", request.partitions.len(), &self.0.limits)?;
+        let place = |wire: v1::TopicPartition| {
+            Ok((TopicRef::from(topic_name("topic", &wire.topic)?), partition_index(wire.partition)?))
+        };
+        let places: Result<Vec<_>, BrokerError> = request.partitions.into_iter().map(place).collect();
+        let deleted = self.0.broker.delete_offsets(&group, places?).await?;
+        let result = |result: Result<(), BrokerError>| CommitResult { error: result.err().map(detail) };
+        Ok(DeleteOffsetsResponse { results: deleted.into_iter().map(result).collect() })
     }
 }
 
@@ -100,6 +136,20 @@ impl Groups for GroupsService {
         _request: Request<ListGroupsRequest>,
     ) -> Result<Response<ListGroupsResponse>, Status> {
         self.observe(Api::ListGroups, self.list()).await
+    }
+
+    async fn seek_group(
+        &self,
+        request: Request<SeekGroupRequest>,
+    ) -> Result<Response<SeekGroupResponse>, Status> {
+        self.observe(Api::SeekGroup, self.seek(request.into_inner())).await
+    }
+
+    async fn delete_offsets(
+        &self,
+        request: Request<DeleteOffsetsRequest>,
+    ) -> Result<Response<DeleteOffsetsResponse>, Status> {
+        self.observe(Api::DeleteOffsets, self.delete_offsets(request.into_inner())).await
     }
 
     async fn delete_group(

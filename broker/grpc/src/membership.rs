@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use tidelog_core::group::consumer::{ConsumerGroupDescription, Heartbeat, HeartbeatReply, Partitions};
-use tidelog_model::{ErrorCode, GroupId, PartitionIndex, TopicId, TopicName};
+use tidelog_core::group::consumer::{
+    ConsumerGroupDescription, Heartbeat, HeartbeatReply, Partitions, Positions,
+};
+use tidelog_model::{ErrorCode, GroupId, Offset, PartitionIndex, TopicId, TopicName};
 use tidelog_proto::v1;
 use tidelog_proto::v1::membership_server::Membership;
 use tidelog_proto::v1::{
@@ -116,7 +118,7 @@ impl MembershipService {
     async fn describe(&self, group: &str) -> Result<DescribeGroupResponse, BrokerError> {
         let group = group_id(group)?;
         match self.0.broker.describe_group(&group).await {
-            Ok(described) => Ok(classic(described)),
+            Ok(described) => Ok(classic(&self.0.broker, described)),
             // It may be of the other kind.
             Err(error) if error.code == ErrorCode::GroupIdNotFound => self.describe_consumer(&group).await,
             Err(error) => Err(error),
@@ -174,26 +176,36 @@ fn consumer(broker: &Broker, described: ConsumerGroupDescription) -> DescribeGro
         r#type: "consumer".to_owned(),
         epoch: described.group_epoch,
         assignor: described.assignor.to_owned(),
+        pending_seeks: pending(broker, &described.pending_seek),
         members: members.collect(),
     }
 }
 
-fn classic(described: DescribedGroup) -> DescribeGroupResponse {
+fn classic(broker: &Broker, described: DescribedGroup) -> DescribeGroupResponse {
     let members = described.members.into_iter().map(|member| GroupMember {
         member_id: member.member_id,
         instance_id: member.instance_id.unwrap_or_default(),
         client_id: member.client_id,
         client_host: member.client_host,
-        epoch: -1,
+        epoch: described.generation,
         partitions: assignment(member.assignment).unwrap_or_default(),
     });
     DescribeGroupResponse {
         state: described.state.name().to_owned(),
         r#type: "classic".to_owned(),
-        epoch: -1,
+        epoch: described.generation,
         assignor: described.protocol_name,
+        pending_seeks: pending(broker, &described.pending_seek),
         members: members.collect(),
     }
+}
+
+fn pending(broker: &Broker, positions: &Positions) -> Vec<v1::PendingSeek> {
+    let seek = |((topic, partition), offset): (&(TopicId, PartitionIndex), &Offset)| {
+        let topic = broker.topic_by_id(*topic)?.name().to_string();
+        Some(v1::PendingSeek { topic, partition: partition.get(), offset: offset.get() })
+    };
+    positions.iter().filter_map(seek).collect()
 }
 
 /// The partitions in an assignment of Kafka's consumers, whose form the broker need not know to pass it on:

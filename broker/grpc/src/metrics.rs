@@ -51,6 +51,8 @@ apis!(
     CommitOffsets,
     FetchOffsets,
     ListGroups,
+    SeekGroup,
+    DeleteOffsets,
     DeleteGroup,
     Heartbeat,
     DescribeGroup,

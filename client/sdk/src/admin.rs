@@ -10,7 +10,10 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::position::Position;
 
+mod groups;
 mod wire;
+
+pub use groups::{GroupDescription, GroupMember, Seek, WhenActive};
 
 /// Administrative calls. Made by [`Client::admin`]; cheap to clone.
 #[derive(Debug, Clone)]
@@ -187,6 +190,12 @@ pub struct GroupSummary {
     pub group: GroupId,
     /// For how many partitions it has committed offsets.
     pub partitions: u32,
+    /// `Empty`, `Stable`, `PreparingRebalance`, `CompletingRebalance`, `Assigning` or `Reconciling`.
+    pub state: String,
+    /// `classic`: members assign among themselves, or nobody is a member; `consumer`: the broker assigns.
+    pub protocol: String,
+    /// How many members it has.
+    pub members: u32,
 }
 
 /// How far a group has read a partition.
@@ -364,7 +373,7 @@ impl Admin {
         pairs.map(|((partition, _), result)| wire::offset_info(partition, result)).collect()
     }
 
-    /// The groups with committed offsets, by name.
+    /// The groups with members or committed offsets, by name.
     ///
     /// # Errors
     /// When the broker cannot be reached.
@@ -389,7 +398,8 @@ impl Admin {
         self.client.call(call).await?.offsets.into_iter().map(wire::group_offset).collect()
     }
 
-    /// Sets how far a group has read; durable when it returns.
+    /// Sets how far a group has read; durable when it returns. Only members may do so while there are some:
+    /// [`Self::seek_group`] moves them.
     ///
     /// # Errors
     /// The first failure of any partition, which [`Error::partition`] names; the others may be committed.
@@ -430,7 +440,7 @@ impl Admin {
     /// Forgets a group and its offsets.
     ///
     /// # Errors
-    /// `NotFound` when there is no such group.
+    /// `NotFound` when there is no such group, `Conflict` while it has members.
     pub async fn delete_group(&self, group: &str) -> Result<()> {
         let mut api = self.client.groups_api();
         let request = v1::DeleteGroupRequest { group: group.to_owned() };

@@ -242,6 +242,30 @@ impl Broker {
         Ok(results)
     }
 
+    /// Sets where a group goes on, for all partitions or for none; durable when it returns. A group with members
+    /// is refused, or its members are moved by a rebalance: then this waits for them to join again (classic
+    /// groups), or returns while they still have to give the partitions up ([`api::Sought::Pending`]).
+    ///
+    /// # Errors
+    /// `NON_EMPTY_GROUP` when members may or can not be moved, `UNKNOWN_TOPIC_OR_PARTITION`.
+    pub async fn seek_group(
+        &self,
+        group: &GroupId,
+        positions: Vec<(TopicRef, PartitionIndex, Offset)>,
+        when_active: api::WhenActive,
+    ) -> Result<api::Sought, BrokerError> {
+        let place = |(topic, partition, offset): (TopicRef, PartitionIndex, Offset)| {
+            let topic = self.topic_of(&topic)?;
+            Ok(((has_partition(&topic, partition)?, partition), offset))
+        };
+        let positions = positions.into_iter().map(place).collect::<Result<_, BrokerError>>()?;
+        let asked = api::SeekOffsets { group: group.clone(), positions, when_active };
+        match self.ask_groups(GroupRequest::Seek(asked)).await? {
+            GroupReply::Seek(sought) => Ok(sought),
+            other => Err(mismatch(&other)),
+        }
+    }
+
     /// The groups there are, by name.
     ///
     /// # Errors

@@ -4,7 +4,8 @@ use tidelog_model::{GroupId, Offset, PartitionIndex, Timestamp, TopicName, Topic
 use tidelog_proto::v1;
 
 use super::{
-    ConfigEntry, GroupOffset, GroupSummary, OffsetInfo, PartitionDescription, TopicDescription, TopicSummary,
+    ConfigEntry, GroupDescription, GroupMember, GroupOffset, GroupSummary, OffsetInfo, PartitionDescription,
+    TopicDescription, TopicSummary,
 };
 use crate::error::{Error, Result};
 
@@ -94,7 +95,43 @@ pub(super) fn offset_info(partition: &TopicPartition, result: v1::ListOffsetsRes
 pub(super) fn group(group: v1::GroupSummary) -> Result<GroupSummary> {
     let name = GroupId::new(&group.group)
         .map_err(|error| Error::protocol(format!("the broker sent a bad name: {error}")))?;
-    Ok(GroupSummary { group: name, partitions: u32::try_from(group.partitions).unwrap_or_default() })
+    Ok(GroupSummary {
+        group: name,
+        partitions: u32::try_from(group.partitions).unwrap_or_default(),
+        state: group.state,
+        protocol: group.r#type,
+        members: u32::try_from(group.members).unwrap_or_default(),
+    })
+}
+
+pub(super) fn group_description(
+    group: &str,
+    described: v1::DescribeGroupResponse,
+) -> Result<GroupDescription> {
+    let place = |topic: &str, partition: i32| {
+        Ok::<_, Error>(TopicPartition { topic: topic_name(topic)?, partition: index(partition)? })
+    };
+    let member = |member: v1::GroupMember| {
+        let places = member.partitions.iter().map(|held| place(&held.topic, held.partition));
+        Ok(GroupMember {
+            partitions: places.collect::<Result<_>>()?,
+            member_id: member.member_id,
+            instance_id: Some(member.instance_id).filter(|id| !id.is_empty()),
+            client_id: member.client_id,
+            host: member.client_host.trim_start_matches('/').to_owned(),
+            epoch: member.epoch,
+        })
+    };
+    let seek = |seek: v1::PendingSeek| Ok((place(&seek.topic, seek.partition)?, self::offset(seek.offset)?));
+    Ok(GroupDescription {
+        group: GroupId::new(group).map_err(|error| Error::invalid(error.to_string()))?,
+        state: described.state,
+        protocol: described.r#type,
+        assignor: described.assignor,
+        epoch: described.epoch,
+        members: described.members.into_iter().map(member).collect::<Result<_>>()?,
+        pending_seeks: described.pending_seeks.into_iter().map(seek).collect::<Result<_>>()?,
+    })
 }
 
 pub(super) fn group_offset(committed: v1::CommittedOffset) -> Result<GroupOffset> {

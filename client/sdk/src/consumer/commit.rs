@@ -1,7 +1,7 @@
 //! Storing a group's positions.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use tidelog_model::{ErrorCode, GroupId, Offset, TopicPartition};
@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::membership::Identity;
 use crate::admin::{Admin, GroupOffset};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// How often a commit with an old epoch is tried again.
 const STALE_TRIES: u32 = 50;
@@ -25,6 +25,9 @@ pub(super) struct Committer {
     identity: Option<Arc<Identity>>,
     /// Held while a commit is under way.
     committed: Mutex<Committed>,
+    /// The number of the last commit when a partition was given up: it and those before it say nothing about
+    /// the partition any more, even if this consumer has it again by now.
+    given_up: SyncMutex<BTreeMap<TopicPartition, u64>>,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Committer {
         offsets: BTreeMap<TopicPartition, Offset>,
     ) -> Arc<Self> {
         let committed = Mutex::new(Committed { number: 0, offsets });
-        Arc::new(Self { admin, group, identity, committed })
+        Arc::new(Self { admin, group, identity, committed, given_up: SyncMutex::default() })
     }
 
     /// Takes in what the broker says was committed for partitions that are read from now on.
@@ -54,6 +57,17 @@ impl Committer {
                 None => committed.offsets.remove(partition),
             };
         }
+    }
+
+    /// These were given up, or lost, after the commit of this number had begun.
+    pub(super) fn give_up(&self, partitions: &BTreeSet<TopicPartition>, number: u64) {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.extend(partitions.iter().map(|partition| (partition.clone(), number)));
+    }
+
+    fn is_given_up(&self, partition: &TopicPartition, number: u64) -> bool {
+        let given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.get(partition).is_some_and(|last| number <= *last)
     }
 
     pub(super) const fn group(&self) -> &GroupId {
@@ -70,7 +84,7 @@ impl Committer {
         let changed = |commit: &GroupOffset| committed.offsets.get(&commit.partition) != Some(&commit.offset);
         let offsets: Vec<_> = offsets.into_iter().filter(changed).collect();
         if !offsets.is_empty() {
-            self.send(&offsets).await?;
+            self.send(number, &offsets).await?;
         }
         committed.number = number;
         committed.offsets.extend(offsets.into_iter().map(|commit| (commit.partition, commit.offset)));
@@ -78,21 +92,34 @@ impl Committer {
     }
 
     /// A member whose epoch has just been raised hears of it with its next heartbeat: until then the broker
-    /// takes its commits for those of a member that was left behind.
-    async fn send(&self, offsets: &[GroupOffset]) -> Result<()> {
+    /// takes its commits for those of a member that was left behind. What was given up meanwhile is not sent
+    /// again: the group may have been set to another position since.
+    async fn send(&self, number: u64, offsets: &[GroupOffset]) -> Result<()> {
         let group = self.group.as_str();
         let Some(identity) = &self.identity else { return self.admin.commit_offsets(group, offsets).await };
         let mut tries = 0;
         loop {
+            let (gone, left): (Vec<GroupOffset>, Vec<GroupOffset>) =
+                offsets.iter().cloned().partition(|commit| self.is_given_up(&commit.partition, number));
+            if left.is_empty() {
+                return given_up(gone);
+            }
             let member = (identity.member_id.as_str(), identity.epoch());
-            let sent = self.admin.commit_as(group, member, offsets).await;
+            let sent = self.admin.commit_as(group, member, &left).await;
             let stale =
                 sent.as_ref().is_err_and(|error| error.code() == Some(ErrorCode::StaleMemberEpoch.name()));
             tries += 1;
             if !stale || tries > STALE_TRIES {
-                return sent;
+                return sent.and_then(|()| given_up(gone));
             }
             tokio::time::sleep(STALE_PAUSE).await;
         }
     }
+}
+
+/// What to say of partitions that are not this member's any more.
+fn given_up(gone: Vec<GroupOffset>) -> Result<()> {
+    let Some(GroupOffset { partition, .. }) = gone.into_iter().next() else { return Ok(()) };
+    let message = "the partition was given up before its position was committed";
+    Err(Error::new(ErrorKind::Conflict, message).with_partition(partition))
 }

@@ -463,6 +463,11 @@ impl Fetcher {
         async move { Some(committer?.commit(number, offsets?).await) }
     }
 
+    /// The number of the last commit begun.
+    pub(super) const fn commits(&self) -> u64 {
+        self.commits
+    }
+
     pub(super) const fn commits_itself(&self) -> bool {
         self.settings.auto_commit.is_some()
     }

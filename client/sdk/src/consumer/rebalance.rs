@@ -27,7 +27,9 @@ use crate::position::Position;
 /// The pause before a place to begin is looked for again.
 const FIND_PAUSE: Duration = Duration::from_millis(200);
 
-/// What happens to the partitions of a member.
+/// What happens to the partitions of a member. A seek of the group ([`crate::Admin::seek_group`]) takes the
+/// partitions concerned away and gives them again: who hears of them as assigned begins at the group's position,
+/// and should forget what it keeps of earlier records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rebalance {
@@ -129,7 +131,7 @@ impl Rebalancer {
                     if let Err(error) = committed {
                         tracing::warn!(%error, "what was read of partitions that go was not committed");
                     }
-                    self.give_up();
+                    self.give_up(fetcher);
                 }
                 Doing::Finding(found) => match ready!(found.as_mut().poll(cx)) {
                     Ok(partitions) => self.take(fetcher, partitions),
@@ -164,6 +166,7 @@ impl Rebalancer {
         self.lost = self.target.lost;
         self.doing = Doing::Nothing;
         let lost = std::mem::take(&mut self.reads);
+        self.committer.give_up(&lost, fetcher.commits());
         lost.iter().for_each(|partition| fetcher.remove(partition));
         if !lost.is_empty() {
             self.tell(&Rebalance::Lost(lost.into_iter().collect()));
@@ -202,10 +205,11 @@ impl Rebalancer {
         true
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, fetcher: &Fetcher) {
         let Doing::Committing(_, revoked) = std::mem::replace(&mut self.doing, Doing::Nothing) else {
             return;
         };
+        self.committer.give_up(&revoked, fetcher.commits());
         self.reads.retain(|partition| !revoked.contains(partition));
         self.tell(&Rebalance::Revoked(revoked.into_iter().collect()));
         self.report(Report::Reads(self.reads.clone()));
