@@ -20,3 +20,4 @@ mod program;
 mod records;
 mod segments;
 mod tools;
+mod transactions;

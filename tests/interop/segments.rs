@@ -113,26 +113,33 @@ fn read_with_kafka_python(python: &Path, segments: &[PathBuf], codec: i64) -> Ve
 
 /// Kafka's tool checks batches, records and both indexes against each other and prints what does not fit.
 fn check_with_dump_log(jars: &Path, dir: &Path) {
-    let files: Vec<String> = ["log", "index", "timeindex"]
-        .into_iter()
+    let report =
+        dump_log(jars, dir, &["log", "index", "timeindex"], &["--deep-iteration", "--verify-index-only"]);
+    check_report(&report, dir);
+    let records = report.lines().filter(|line| line.starts_with("| offset:")).count();
+    assert_eq!(records, RECORDS, "{}", dir.display());
+}
+
+/// What Kafka's tool says of the files with these endings.
+pub(crate) fn dump_log(jars: &Path, dir: &Path, extensions: &[&str], options: &[&str]) -> String {
+    let files: Vec<String> = extensions
+        .iter()
         .flat_map(|extension| files(dir, extension))
         .map(|path| path.display().to_string())
         .collect();
     let class_path = format!("{}/*", jars.display());
-    let output = run(Command::new("java").args(["-cp", &class_path, "kafka.tools.DumpLogSegments"]).args([
-        "--deep-iteration",
-        "--verify-index-only",
-        "--files",
-        &files.join(","),
-    ]));
-    let report = String::from_utf8_lossy(&output.stdout);
+    let mut java = Command::new("java");
+    java.args(["-cp", &class_path, "kafka.tools.DumpLogSegments"]).args(options);
+    let output = run(java.args(["--files", &files.join(",")]));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn check_report(report: &str, dir: &Path) {
     let complaints =
         ["mismatch", "corrupt", "isvalid: false", "non-consecutive", "out of order", "exception"];
     let complains = |line: &&str| complaints.iter().any(|word| line.to_lowercase().contains(word));
     let found: Vec<&str> = report.lines().filter(complains).collect();
     assert!(found.is_empty(), "{}:\n{}", dir.display(), found.join("\n"));
-    let records = report.lines().filter(|line| line.starts_with("| offset:")).count();
-    assert_eq!(records, RECORDS, "{}", dir.display());
 }
 
 #[test]
