@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -15,6 +16,8 @@ use tidelog_tests::binaries;
 use tidelog_tests::broker::{BrokerCommand, BrokerProcess, run_to_end};
 use tidelog_tests::wait::wait_until;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// How long anything here may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -27,6 +30,20 @@ pub(crate) struct Bench {
     url: String,
     runtime: Runtime,
     client: Client,
+}
+
+/// A member of a group, in the background.
+pub(crate) struct Member {
+    values: Arc<Mutex<Vec<String>>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Member {
+    /// What it has read so far.
+    pub(crate) fn values(&self) -> Vec<String> {
+        self.values.lock().unwrap().clone()
+    }
 }
 
 /// What a command did.
@@ -123,6 +140,33 @@ impl Bench {
             partitions.entry(record.partition.get()).or_default().push(record);
         }
         partitions
+    }
+
+    /// Reads a topic as a member of a group, and commits, until it is stopped.
+    pub(crate) fn member(&self, topic: &str, group: &str) -> Member {
+        let builder = self.client.consumer().topic(topic).join_group(group);
+        let mut consumer =
+            self.runtime.block_on(builder.auto_commit(Duration::from_millis(50)).build()).unwrap();
+        let values = Arc::new(Mutex::new(Vec::new()));
+        let (seen, (stop, mut stopped)) = (Arc::clone(&values), oneshot::channel::<()>());
+        let task = self.runtime.spawn(async move {
+            loop {
+                tokio::select! {
+                    record = consumer.next() => {
+                        let value = record.unwrap().unwrap().value.unwrap();
+                        seen.lock().unwrap().push(String::from_utf8(value.to_vec()).unwrap());
+                    }
+                    _ = &mut stopped => return consumer.close().await.unwrap(),
+                }
+            }
+        });
+        Member { values, stop, task }
+    }
+
+    /// Lets it leave its group.
+    pub(crate) fn stop(&self, member: Member) {
+        member.stop.send(()).unwrap();
+        self.runtime.block_on(member.task).unwrap();
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {

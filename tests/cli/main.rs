@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod groups;
 mod manage;
 mod records;
 mod replay;

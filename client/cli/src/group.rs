@@ -1,45 +1,65 @@
-//! `tidelog group`: named readers and how far they have come.
+//! `tidelog group`: named readers, who they are, how far they have come, and where they go on.
+
+mod lag;
+mod seek;
+mod show;
 
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
-use tidelog_client::admin::OffsetInfo;
-use tidelog_client::{Client, GroupOffset, Position, TopicName, TopicPartition};
+use tidelog_client::admin::{GroupDescription, OffsetInfo};
+use tidelog_client::{Client, GroupOffset, Offset, Position, TopicName, TopicPartition};
 
 use crate::confirm::Confirm;
 use crate::context::Context;
-use crate::envelope;
 use crate::failure::{Exit, Failure};
 use crate::output::Column;
 use crate::values::counted;
 
+/// How many groups are asked about at a time.
+const GROUPS_AT_ONCE: usize = 8;
+/// How many partitions one request asks about.
+const PARTITIONS_AT_ONCE: usize = 1_000;
+/// How many members a line of text names.
+const MEMBERS_NAMED_MAX: usize = 3;
+
 /// What to do with groups.
 #[derive(Debug, Subcommand)]
 pub(crate) enum GroupCommand {
-    /// List the groups that have committed offsets.
+    /// List the groups: what they are at, how many members they have, how much is left for them.
     #[command(visible_alias = "ls")]
     List,
-    /// Show how far a group has read, and how much is left.
-    #[command(visible_alias = "show")]
-    Describe(DescribeArgs),
-    /// Forget a group and its offsets. No record is deleted.
-    #[command(visible_alias = "rm")]
+    /// Show a group: its members with their partitions, how far it has read, and how much is left.
+    #[command(visible_alias = "show", after_help = show::EXAMPLES)]
+    Describe(show::DescribeArgs),
+    /// Show how much is left for a group, in records and in time; once, or again and again.
+    #[command(after_help = lag::EXAMPLES)]
+    Lag(lag::LagArgs),
+    /// Set where a group goes on, also while its members read (--active).
+    #[command(after_help = seek::EXAMPLES)]
+    Seek(seek::SeekArgs),
+    /// Forget a group and its offsets, or its offsets of one topic. No record is deleted.
+    #[command(visible_alias = "rm", after_help = DELETE_EXAMPLES)]
     Delete(DeleteArgs),
 }
 
-/// Arguments of `group describe`.
-#[derive(Debug, Args)]
-pub(crate) struct DescribeArgs {
-    /// The group's name.
-    group: String,
-}
+const DELETE_EXAMPLES: &str = "\
+A group with members is not deleted: stop them first (exit code 6).
+
+Examples:
+  tidelog group rm billing --yes
+  tidelog group rm billing --topic orders --yes";
 
 /// Arguments of `group delete`.
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
     /// The group's name.
     group: String,
+    /// Forget only its offsets of this topic, which none of its members may read.
+    #[arg(long, short, value_name = "TOPIC")]
+    topic: Option<String>,
     #[command(flatten)]
     confirm: Confirm,
 }
@@ -48,109 +68,155 @@ pub(crate) struct DeleteArgs {
 pub(crate) async fn run(command: GroupCommand, context: &Context) -> Result<(), Failure> {
     match command {
         GroupCommand::List => list(context).await,
-        GroupCommand::Describe(args) => describe(&args.group, context).await,
+        GroupCommand::Describe(args) => show::run(&args, context).await,
+        GroupCommand::Lag(args) => lag::run(&args, context).await,
+        GroupCommand::Seek(args) => seek::run(&args, context).await,
         GroupCommand::Delete(args) => delete(&args, context).await,
     }
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {
-    let groups = context.client().admin().groups().await?;
+    let client = context.client();
+    let groups = client.admin().groups().await?;
+    let offsets = groups.iter().map(|group| {
+        let (admin, name) = (client.admin(), group.group.to_string());
+        async move { admin.group_offsets(&name).await }
+    });
+    let offsets: Vec<Vec<GroupOffset>> =
+        futures::stream::iter(offsets).buffered(GROUPS_AT_ONCE).try_collect().await?;
+    let ends = where_they_end(client, offsets.iter().flatten().map(|held| &held.partition)).await?;
+    let lag = |held: &Vec<GroupOffset>| {
+        held.iter().filter_map(|held| Some(behind(held.offset, ends.get(&held.partition)?))).sum::<u64>()
+    };
     let mut output = context.stdout()?;
-    if context.wants_json() {
-        for group in &groups {
-            output.json(&json!({"group": group.group.as_str(), "partitions": group.partitions}))?;
-        }
-    } else {
-        let head = [Column::Text("GROUP"), Column::Number("PARTITIONS")];
-        let rows = groups.iter().map(|group| vec![group.group.to_string(), group.partitions.to_string()]);
-        output.table(&head, rows.collect())?;
-    }
-    output.flush()
-}
-
-/// What a group has committed, which is something.
-async fn committed(client: &Client, group: &str) -> Result<Vec<GroupOffset>, Failure> {
-    let offsets = client.admin().group_offsets(group).await?;
-    if offsets.is_empty() {
-        let failure = Failure::new(Exit::NotFound, format!("group {group} has committed nothing"));
-        return Err(failure.with_help("tidelog group list shows the groups there are"));
-    }
-    Ok(offsets)
-}
-
-async fn describe(group: &str, context: &Context) -> Result<(), Failure> {
-    let offsets = committed(context.client(), group).await?;
-    let infos = where_they_end(context.client(), &offsets).await?;
-    let mut output = context.stdout()?;
-    let mut rows = Vec::with_capacity(offsets.len());
-    for commit in &offsets {
-        let info = infos.get(&commit.partition);
-        // What was deleted before it was read cannot be read any more.
-        let lag = info
-            .map(|info| info.high_watermark.since(commit.offset.clamp(info.log_start, info.high_watermark)));
-        let (topic, partition) = (&commit.partition.topic, commit.partition.partition);
+    let mut rows = Vec::with_capacity(groups.len());
+    for (group, held) in groups.iter().zip(&offsets) {
+        let lag = lag(held);
         if context.wants_json() {
             output.json(&json!({
-                "group": group,
-                "topic": topic.as_str(),
-                "partition": partition.get(),
-                "offset": commit.offset.get(),
-                "log_start": info.map(|info| info.log_start.get()),
-                "high_watermark": info.map(|info| info.high_watermark.get()),
+                "group": group.group.as_str(),
+                "state": group.state,
+                "protocol": group.protocol,
+                "members": group.members,
+                "partitions": group.partitions,
                 "lag": lag,
-                "committed_at": commit.committed_at.and_then(envelope::rfc3339),
-                "metadata": commit.metadata,
             }))?;
             continue;
         }
-        let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         rows.push(vec![
-            topic.to_string(),
-            partition.to_string(),
-            commit.offset.to_string(),
-            shown(info.map(|info| info.high_watermark.to_string())),
-            shown(lag.map(|lag| lag.to_string())),
-            shown(commit.committed_at.and_then(envelope::rfc3339)),
+            group.group.to_string(),
+            group.state.clone(),
+            group.protocol.clone(),
+            group.members.to_string(),
+            group.partitions.to_string(),
+            lag.to_string(),
         ]);
     }
     if !context.wants_json() {
         let head = [
-            Column::Text("TOPIC"),
-            Column::Number("PARTITION"),
-            Column::Number("COMMITTED"),
-            Column::Number("END"),
+            Column::Text("GROUP"),
+            Column::Text("STATE"),
+            Column::Text("PROTOCOL"),
+            Column::Number("MEMBERS"),
+            Column::Number("PARTITIONS"),
             Column::Number("LAG"),
-            Column::Text("COMMITTED AT"),
         ];
         output.table(&head, rows)?;
     }
     output.flush()
 }
 
-/// The ends of the partitions that still exist: a topic may be deleted while this looks.
+/// How much of a partition is left from here. What was deleted before it was read cannot be read any more.
+fn behind(offset: Offset, info: &OffsetInfo) -> u64 {
+    let next = offset.clamp(info.log_start, info.high_watermark);
+    u64::try_from(info.high_watermark.since(next)).unwrap_or_default()
+}
+
+/// A group that exists.
+async fn described(client: &Client, group: &str) -> Result<GroupDescription, Failure> {
+    client.admin().describe_group(group).await.map_err(|error| {
+        let failure = Failure::from(error);
+        if failure.exit() == Exit::NotFound {
+            let failure = Failure::new(Exit::NotFound, format!("there is no group {group}"));
+            return failure.with_help("tidelog group list shows the groups there are");
+        }
+        failure
+    })
+}
+
+/// The ends of those partitions that still exist: a topic may be deleted while this looks.
 async fn where_they_end(
     client: &Client,
-    offsets: &[GroupOffset],
+    partitions: impl Iterator<Item = &TopicPartition>,
 ) -> Result<BTreeMap<TopicPartition, OffsetInfo>, Failure> {
     let topics = client.admin().all_topics().await?;
     let topics: BTreeMap<TopicName, i32> =
         topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
-    let exists = |id: &TopicPartition| topics.get(&id.topic).is_some_and(|count| id.partition.get() < *count);
-    let there = offsets.iter().map(|commit| commit.partition.clone()).filter(exists);
-    let asked: Vec<_> = there.map(|id| (id, Position::Latest)).collect();
-    if asked.is_empty() {
-        return Ok(BTreeMap::new());
+    let exists =
+        |id: &&TopicPartition| topics.get(&id.topic).is_some_and(|count| id.partition.get() < *count);
+    let asked = partitions.filter(exists).map(|id| (id.clone(), Position::Latest));
+    places(client, &asked.collect::<BTreeMap<_, _>>().into_iter().collect::<Vec<_>>()).await
+}
+
+/// Where positions lie, however many they are.
+async fn places(
+    client: &Client,
+    asked: &[(TopicPartition, Position)],
+) -> Result<BTreeMap<TopicPartition, OffsetInfo>, Failure> {
+    let mut found = BTreeMap::new();
+    for some in asked.chunks(PARTITIONS_AT_ONCE) {
+        let infos = client.admin().list_offsets(some).await?;
+        found.extend(infos.into_iter().map(|info| (info.partition.clone(), info)));
     }
-    let infos = client.admin().list_offsets(&asked).await?;
-    Ok(infos.into_iter().map(|info| (info.partition.clone(), info)).collect())
+    Ok(found)
+}
+
+/// Who reads for the group, in a few words.
+fn who(group: &GroupDescription) -> String {
+    let members = group.members.len();
+    let name = |member: &tidelog_client::admin::GroupMember| {
+        let name = if member.client_id.is_empty() { &member.member_id } else { &member.client_id };
+        format!("{name} at {}", member.host)
+    };
+    let named: Vec<String> = group.members.iter().take(MEMBERS_NAMED_MAX).map(name).collect();
+    let more = if members > MEMBERS_NAMED_MAX { ", …" } else { "" };
+    let count = counted(u64::try_from(members).unwrap_or(u64::MAX), "member");
+    format!("group {} has {count} ({}{more})", group.group, named.join(", "))
 }
 
 async fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
-    let group = &args.group;
-    let count = u64::try_from(committed(context.client(), group).await?.len()).unwrap_or(u64::MAX);
-    args.confirm.ask(context, &format!("forget group {group} and its {}", counted(count, "offset")))?;
-    context.client().admin().delete_group(group).await?;
+    let (group, admin) = (&args.group, context.client().admin());
+    let known = described(context.client(), group).await?;
+    if args.topic.is_none() && !known.members.is_empty() {
+        let failure = Failure::new(Exit::Conflict, format!("{}: it is not deleted", who(&known)));
+        return Err(failure.with_help("stop them first"));
+    }
+    let mut offsets = admin.group_offsets(group).await?;
+    if let Some(topic) = &args.topic {
+        offsets.retain(|held| held.partition.topic.as_str() == topic);
+        if offsets.is_empty() {
+            let message = format!("group {group} has committed nothing for topic {topic}");
+            return Err(Failure::new(Exit::NotFound, message));
+        }
+    }
+    let count = counted(u64::try_from(offsets.len()).unwrap_or(u64::MAX), "offset");
+    let what = match &args.topic {
+        Some(topic) => format!("forget {count} of group {group} for topic {topic}"),
+        None => format!("forget group {group} and its {count}"),
+    };
+    args.confirm.ask(context, &what)?;
     let mut output = context.stdout()?;
+    if let Some(topic) = &args.topic {
+        let places: Vec<TopicPartition> = offsets.into_iter().map(|held| held.partition).collect();
+        admin.delete_group_offsets(group, &places).await?;
+        if context.wants_json() {
+            output.json(&json!({ "group": group, "topic": topic, "offsets_deleted": places.len() }))?;
+        } else {
+            output.line(&format!("{count} of group {group} for topic {topic} deleted"))?;
+        }
+        return output.flush();
+    }
+    admin.delete_group(group).await?;
     if context.wants_json() {
         output.json(&json!({ "deleted": group }))?;
     } else {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use jiff::Zoned;
 use serde_json::json;
-use tidelog_client::{GroupOffset, Offset, TopicPartition};
+use tidelog_client::admin::WhenActive;
+use tidelog_client::{Offset, TopicPartition};
 
 use crate::confirm::Confirm;
 use crate::context::Context;
@@ -143,10 +144,10 @@ async fn reset(args: &ResetArgs, context: &Context) -> Result<(), Failure> {
     let moves =
         found.into_iter().map(|(id, found)| Move { from: now.get(&id).copied(), to: found.offset, id });
     let moves: Vec<Move> = moves.collect();
-    let changed: Vec<GroupOffset> = moves
+    let changed: Vec<(TopicPartition, Offset)> = moves
         .iter()
         .filter(|change| change.from != Some(change.to))
-        .map(|change| GroupOffset::new(change.id.clone(), change.to))
+        .map(|change| (change.id.clone(), change.to))
         .collect();
     print(&moves, context)?;
     let count = u64::try_from(changed.len()).unwrap_or(u64::MAX);
@@ -157,7 +158,8 @@ async fn reset(args: &ResetArgs, context: &Context) -> Result<(), Failure> {
         context.note(format_args!("dry run: would {what}"));
     } else {
         args.confirm.ask(context, &what)?;
-        admin.commit_offsets(&args.group, &changed).await?;
+        // A group that reads is refused: `group seek --active` moves it.
+        admin.seek_group(&args.group, &changed, WhenActive::Refuse).await?;
         context.note(format_args!("done: {what}"));
     }
     Ok(())

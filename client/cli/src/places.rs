@@ -172,8 +172,9 @@ fn from_file(path: &Path) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
     struct Row {
         topic: String,
         partition: i32,
+        /// None where a group has members and has committed nothing.
         #[serde(alias = "next")]
-        offset: i64,
+        offset: Option<i64>,
     }
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "no topic, partition and offset")]
@@ -197,7 +198,7 @@ fn from_file(path: &Path) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
     for row in rows {
         let topic = tidelog_client::TopicName::new(&row.topic).map_err(|error| failed(&error))?;
         let partition = PartitionIndex::new(row.partition).ok_or_else(|| failed(&"a negative partition"))?;
-        offsets.insert(TopicPartition { topic, partition }, row.offset);
+        offsets.extend(row.offset.map(|offset| (TopicPartition { topic, partition }, offset)));
     }
     Ok(offsets)
 }
