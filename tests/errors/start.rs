@@ -98,15 +98,20 @@ fn a_directory_that_may_not_be_written_is_named() {
 
 #[test]
 fn a_bad_flag_is_named_with_the_one_that_was_meant() {
-    let output = broker(&["--data-dri", "somewhere"]);
-    assert_eq!(output.status.code(), Some(2));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("--data-dri") && text.contains("--data-dir"), "{text}");
-
-    let output = broker(&["--api-addr", "nowhere"]);
-    assert_eq!(output.status.code(), Some(2));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("nowhere") && text.contains("--api-addr"), "{text}");
+    let cases: [(&[&str], &[&str]); 4] = [
+        (
+            &["--data-dri", "somewhere"],
+            &["'--data-dri'", "did you mean '--data-dir'?", "tidelog-broker --help"],
+        ),
+        (&["--foo"], &["'--foo'", "tidelog-broker --help"]),
+        (&["--set", "nothing"], &["--set", "KEY=VALUE", "tidelog-broker --help"]),
+        (&["--api-addr", "nowhere"], &["nowhere", "--api-addr"]),
+    ];
+    for (flags, names) in cases {
+        let output = broker(flags);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        assert_one_clear_line(&flags.join(" "), &String::from_utf8_lossy(&output.stderr), names);
+    }
 }
 
 #[test]

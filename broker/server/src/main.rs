@@ -4,6 +4,7 @@ mod args;
 mod logs;
 mod ready;
 mod signals;
+mod usage;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -37,8 +38,13 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(args) {
+    let ended = match Args::try_parse() {
+        Ok(args) => run(args),
+        // Help and version were asked for.
+        Err(error) if error.exit_code() == 0 => error.exit(),
+        Err(error) => Err(Failure { code: USAGE, line: usage::one_line(&error) }),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Without a standard error there is nobody to tell.

@@ -38,7 +38,7 @@ pub(crate) struct Global {
         global = true
     )]
     pub(crate) broker: String,
-    /// For people, or one JSON object per line.
+    /// text for people, or json: one object per line, failures of the command included.
     #[arg(long, short, value_name = "FORMAT", default_value = "text", global = true)]
     pub(crate) output: OutputFormat,
     /// No progress, notes and summaries on standard error; failures are still told.

@@ -1,9 +1,10 @@
 //! Reading the command line, and the commands that only talk about this program.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser};
 use clap_complete::Shell;
 use serde_json::json;
@@ -30,24 +31,81 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
             drop(error.print());
             if asked { ExitCode::SUCCESS } else { ExitCode::from(Exit::Usage as u8) }
         }
-        _ => Failure::usage(one_line(&error.to_string())).report(OutputFormat::Text),
+        _ => complaint(&error, std::env::args_os().skip(1)).report(OutputFormat::Text),
     })
 }
 
-/// What clap writes over many lines, in one: the cause, its tips, and where to read on.
-fn one_line(text: &str) -> String {
-    let mut parts = Vec::new();
-    let mut program = "tidelog".to_owned();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(usage) = line.strip_prefix("Usage: ") {
-            let words = usage.split(' ');
-            let words: Vec<&str> = words.take_while(|word| !word.starts_with(['<', '[', '-'])).collect();
-            program = words.join(" ");
-        } else if !line.starts_with("For more information") {
-            parts.push(line.trim_start_matches("error: "));
+/// One line with the help page of the command that was meant.
+fn complaint(error: &clap::Error, words: impl Iterator<Item = OsString>) -> Failure {
+    Failure::usage(cause(error)).with_help(format!("see `{} --help`", command_path(words)))
+}
+
+/// The commands that the words name, as far as they go: `tidelog topic create`.
+fn command_path(words: impl Iterator<Item = OsString>) -> String {
+    let mut command = Cli::command();
+    // Global flags are known to every command from here on, and help has its long names.
+    command.build();
+    let mut path = command.get_name().to_owned();
+    let mut words = words;
+    while let Some(word) = words.next() {
+        if let Some(flag) = word.to_str().filter(|word| word.starts_with('-')) {
+            if takes_next_word(&command, flag) {
+                words.next();
+            }
+            continue;
         }
+        let Some(inner) = command.find_subcommand(&word) else { break };
+        path = format!("{path} {}", inner.get_name());
+        command = inner.clone();
     }
-    format!("{} (see {program} --help)", parts.join("; ").replace(":;", ":"))
+    path
+}
+
+fn takes_next_word(command: &clap::Command, flag: &str) -> bool {
+    let takes = |arg: &&clap::Arg| arg.get_action().takes_values();
+    let is_named = |arg: &clap::Arg| match flag.strip_prefix("--") {
+        Some(long) => arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&long)),
+        None => arg.get_short().is_some_and(|short| flag == format!("-{short}")),
+    };
+    command.get_arguments().filter(takes).any(is_named)
+}
+
+/// What clap found wrong, in one line without the remedy that the help page is.
+fn cause(error: &clap::Error) -> String {
+    let get = |kind| error.get(kind).map(ContextValue::to_string).filter(|text| !text.is_empty());
+    let argument = get(ContextKind::InvalidArg).unwrap_or_else(|| "the command line".to_owned());
+    let value = get(ContextKind::InvalidValue);
+    let mut line = match (error.kind(), value) {
+        (ErrorKind::UnknownArgument, _) => format!("unexpected argument '{argument}'"),
+        (ErrorKind::InvalidSubcommand, _) => {
+            format!("unknown command '{}'", get(ContextKind::InvalidSubcommand).unwrap_or_default())
+        }
+        (ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues, None) => {
+            format!("{argument} needs a value")
+        }
+        (ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::TooManyValues, Some(value)) => {
+            format!("invalid value '{value}' for '{argument}'")
+        }
+        (ErrorKind::ArgumentConflict, _) => match get(ContextKind::PriorArg) {
+            Some(prior) if prior != argument => format!("'{argument}' cannot be used with '{prior}'"),
+            _ => format!("'{argument}' is given more than once"),
+        },
+        (ErrorKind::MissingRequiredArgument, _) => format!("missing: {argument}"),
+        (ErrorKind::MissingSubcommand, _) => "missing: a command".to_owned(),
+        (ErrorKind::InvalidUtf8, _) => "an argument is not valid UTF-8".to_owned(),
+        (kind, _) => format!("{argument}: {kind}"),
+    };
+    if let Some(source) = std::error::Error::source(error) {
+        line.push_str(&format!(": {source}"));
+    } else if let Some(values) = get(ContextKind::ValidValue) {
+        line.push_str(&format!(": use one of {values}"));
+    }
+    let suggested =
+        [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    if let Some(meant) = suggested.into_iter().find_map(get) {
+        line.push_str(&format!("; did you mean '{meant}'?"));
+    }
+    line.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// Prints a completion script.

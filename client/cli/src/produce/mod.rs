@@ -57,7 +57,7 @@ pub(crate) struct ProduceArgs {
     #[arg(long, short = 'H', value_name = "KEY=VALUE", value_parser = parse_pair)]
     header: Vec<(String, String)>,
     /// The partition of every record [default: by key, or spread evenly].
-    #[arg(long, short, value_name = "PARTITION", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, short, value_name = "PARTITION", value_parser = clap::value_parser!(i32).range(0..), allow_hyphen_values = true)]
     partition: Option<i32>,
     /// Where JSON lines go that name a partition: by key, or to the same partition.
     #[arg(long, value_name = "RULE", default_value = "key", conflicts_with = "partition")]

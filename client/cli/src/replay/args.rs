@@ -140,11 +140,11 @@ pub(crate) struct SinkArgs {
 #[command(next_help_heading = "Pace")]
 pub(crate) struct PaceArgs {
     /// No faster than this: 500/s for records, 10MB/s for bytes of keys and values.
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_hyphen_values = true)]
     pub(super) rate: Option<Rate>,
     /// At a multiple of the pace at which the records were written, such as 1x, 10x or 0.5x, or max.
     /// Partitions are merged by time.
-    #[arg(long, value_name = "SPEED", default_value = "max", value_parser = speed)]
+    #[arg(long, value_name = "SPEED", default_value = "max", value_parser = speed, allow_hyphen_values = true)]
     pub(super) speed: Speed,
     /// Cut idle stretches of the original down to this.
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "speed")]

@@ -123,6 +123,16 @@ pub(crate) enum FilterError {
     Json(#[from] JsonTestError),
 }
 
+impl FilterError {
+    /// Quotes the whole argument of which the expression is a part.
+    fn within(mut self, argument: &str) -> Self {
+        if let Self::Regex { text, .. } = &mut self {
+            argument.clone_into(text);
+        }
+        self
+    }
+}
+
 /// One test, named by what it looks at.
 #[derive(Debug)]
 enum Test {
@@ -256,7 +266,8 @@ fn header_test(text: &str) -> Result<Test, FilterError> {
     Ok(if let Some(value) = rest.strip_prefix('=') {
         Test::HeaderIs(name, Bytes::copy_from_slice(value.as_bytes()))
     } else if let Some(pattern) = rest.strip_prefix('~') {
-        Test::HeaderMatches(name, regex("--header", pattern)?)
+        let matches = regex("--header", pattern).map_err(|error| error.within(text))?;
+        Test::HeaderMatches(name, matches)
     } else {
         Test::HasHeader(name)
     })

@@ -68,7 +68,10 @@ impl Writer {
         format: RecordFormat,
     ) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let failed = |error: io::Error| Failure::failed(format!("cannot write {name}: {error}"));
+        let failed = |error: io::Error| {
+            Failure::failed(format!("cannot write {name}: {error}"))
+                .with_help("name a file in a directory that exists and may be written with --out")
+        };
         let mut options = OpenOptions::new();
         options.write(true);
         match start {
