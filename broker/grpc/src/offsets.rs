@@ -1,6 +1,8 @@
 //! Offsets of partitions at positions.
 
 use futures::stream::{self, StreamExt};
+use std::sync::Arc;
+
 use tidelog_model::{Offset, Timestamp};
 use tidelog_proto::v1::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsResult};
 use tidelog_runtime::{BrokerError, Partition};
@@ -61,7 +63,7 @@ async fn look_up(shared: &Shared, wanted: ListOffsetsPartition) -> Result<ListOf
 }
 
 /// The timestamp of the first record at or after `offset`, if there is one.
-async fn timestamp_at(partition: &Partition, offset: Offset) -> Result<Option<Timestamp>, BrokerError> {
+async fn timestamp_at(partition: &Arc<Partition>, offset: Offset) -> Result<Option<Timestamp>, BrokerError> {
     // The smallest read there is: one batch.
     let slice = partition.read(offset, 1).await?;
     let found = records_from(slice.bytes, offset).next().transpose().map_err(|error| broken(&error))?;

@@ -10,17 +10,18 @@
 
 use std::sync::Arc;
 
-use bytes::Buf;
 use futures::FutureExt;
 use thiserror::Error;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::context::Context;
 use crate::dispatch::{self, Begun, Outcome, Refused};
 use crate::frame::{FrameError, FrameReader};
 use crate::response::Response;
+use crate::sender::{self, SendError};
 
 /// Answers are gathered for one write up to about this size, in bytes.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -32,8 +33,8 @@ enum Ended {
     Frame(#[from] FrameError),
     #[error(transparent)]
     Refused(#[from] Refused),
-    #[error("{0}")]
-    Write(std::io::Error),
+    #[error(transparent)]
+    Send(#[from] SendError),
     #[error("an answer is larger than a frame can be")]
     AnswerTooLarge,
 }
@@ -43,8 +44,8 @@ impl Ended {
     fn is_quiet(&self) -> bool {
         match self {
             Self::Frame(error) => error.is_quiet(),
-            Self::Write(_) => true,
-            Self::Refused(_) | Self::AnswerTooLarge => false,
+            Self::Send(SendError::Socket(_)) => true,
+            Self::Send(SendError::Records(_)) | Self::Refused(_) | Self::AnswerTooLarge => false,
         }
     }
 }
@@ -57,7 +58,7 @@ pub(crate) async fn serve(stream: TcpStream, context: Arc<Context>) {
     // Both in one task: a connection is one thing, and a hop between threads costs more than it brings.
     let ended = tokio::select! {
         // Ends with the queue, or when the peer is gone.
-        ended = write_answers(writer, answers) => ended,
+        ended = write_answers(writer, answers, &context.shared.fetch_room) => ended,
         ended = read_requests(FrameReader::new(reader), &context, queue) => ended,
     };
     match ended {
@@ -98,9 +99,10 @@ async fn read_requests(
     std::future::pending().await
 }
 
-async fn write_answers<W: AsyncWrite + Unpin>(
-    mut writer: W,
+async fn write_answers(
+    mut writer: OwnedWriteHalf,
     mut answers: mpsc::Receiver<Begun>,
+    room: &Arc<Semaphore>,
 ) -> Result<(), Ended> {
     let mut next = None;
     loop {
@@ -108,14 +110,14 @@ async fn write_answers<W: AsyncWrite + Unpin>(
             Some(begun) => begun,
             None => match answers.recv().await {
                 Some(begun) => begun,
-                None => return writer.shutdown().await.map_err(Ended::Write),
+                None => return Ok(writer.shutdown().await.map_err(SendError::Socket)?),
             },
         };
         let (mut out, mut refused) = (Response::default(), None);
         let Begun { correlation_id, flexible_header, pending } = begun;
         add(&mut out, pending.await?, correlation_id, flexible_header)?;
         // One flush of the device answers many requests: what is ready leaves in one system call.
-        while out.remaining() < GATHER_BYTES
+        while out.len() < GATHER_BYTES
             && let Ok(mut begun) = answers.try_recv()
         {
             match (&mut begun.pending).now_or_never() {
@@ -133,7 +135,7 @@ async fn write_answers<W: AsyncWrite + Unpin>(
                 }
             }
         }
-        writer.write_all_buf(&mut out).await.map_err(Ended::Write)?;
+        sender::send(&mut writer, out, room).await?;
         if let Some(refused) = refused {
             return Err(refused.into());
         }

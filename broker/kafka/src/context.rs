@@ -28,8 +28,8 @@ pub struct KafkaOptions {
     pub idle_max: Duration,
     /// The most bytes of records in one fetch response (Kafka's `fetch.max.bytes`).
     pub fetch_bytes_max: usize,
-    /// Bytes of records that are on their way to clients, of all connections together. When they are used up, a
-    /// fetch gets one batch at a time.
+    /// Bytes of records in memory on their way to clients, of all connections together. When they are used up,
+    /// records are read in small pieces.
     pub fetch_memory_max: usize,
     /// The longest a fetch waits for records.
     pub fetch_wait_max: Duration,
@@ -49,8 +49,8 @@ impl Default for KafkaOptions {
             request_bytes_max: 100 * 1024 * 1024,
             requests_in_flight_max: 64,
             idle_max: Duration::from_secs(600),
-            // While an answer is read nothing is sent, and most clients have one fetch on its way at a time:
-            // smaller answers keep both sides at work.
+            // Most clients have one fetch on its way at a time and take an answer into memory whole before they
+            // look at it: the larger it is, the more that costs them.
             fetch_bytes_max: 4 * 1024 * 1024,
             fetch_memory_max: 512 * 1024 * 1024,
             fetch_wait_max: Duration::from_secs(300),
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) broker: Broker,
     pub(crate) options: KafkaOptions,
     pub(crate) stats: Arc<KafkaStats>,
-    /// The room for records on their way to clients.
+    /// The room in memory for records on their way to clients.
     pub(crate) fetch_room: Arc<Semaphore>,
     /// Cancelled when the broker is about to stop: waiting fetches end, nothing more is read.
     pub(crate) drain: CancellationToken,

@@ -27,6 +27,7 @@ mod listener;
 mod names;
 mod reader;
 mod response;
+mod sender;
 mod skipped;
 mod stats;
 #[cfg(test)]

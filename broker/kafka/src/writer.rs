@@ -2,9 +2,9 @@
 //!
 //! **Invariant:** records are put into the response as the pieces they are: they are not copied.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
-use crate::response::Response;
+use crate::response::{Records, Response};
 
 /// A response's body in the making.
 #[derive(Debug)]
@@ -72,12 +72,12 @@ impl Writer {
         if self.flexible { self.unsigned_varint(0) } else { self.i32(-1) }
     }
 
-    /// Records: batches one after the other, each piece as it is. None at all is no bytes, which is not null.
-    pub(crate) fn records(&mut self, records: impl IntoIterator<Item = Bytes>, len: usize) {
-        self.array(len);
+    /// Records: batches one after the other, as they are. None at all is no bytes, which is not null.
+    pub(crate) fn records(&mut self, records: Vec<Records>) {
+        self.array(records.iter().map(Records::size).sum());
         for piece in records {
             self.flush();
-            self.pieces.push(piece);
+            self.pieces.push_records(piece);
         }
     }
 

@@ -1,12 +1,16 @@
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 
 use super::*;
+use crate::response::tests::{bytes_of, gathered};
+
+fn in_memory(bytes: &'static [u8]) -> Records {
+    Records::Bytes(Bytes::from_static(bytes), None)
+}
 
 fn written(flexible: bool, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::new(8, flexible);
     write(&mut writer);
-    let mut response = writer.into_response();
-    response.copy_to_bytes(response.remaining()).to_vec()
+    bytes_of(writer.into_response()).to_vec()
 }
 
 #[test]
@@ -16,7 +20,7 @@ fn fields_have_a_plain_and_a_flexible_form() {
         writer.nullable_string(None);
         writer.array(3);
         writer.null_array();
-        writer.records([Bytes::from_static(b"ab"), Bytes::from_static(b"c")], 3);
+        writer.records(vec![in_memory(b"ab"), in_memory(b"c")]);
         writer.tags();
     };
     let plain =
@@ -31,10 +35,10 @@ fn fields_have_a_plain_and_a_flexible_form() {
 fn records_are_not_copied() {
     let records = Bytes::from_static(b"records");
     let mut writer = Writer::new(8, true);
-    writer.records([records.clone()], records.len());
-    let mut response = writer.into_response();
-    response.advance(1);
-    assert_eq!(response.chunk().as_ptr(), records.as_ptr());
+    writer.records(vec![Records::Bytes(records.clone(), None)]);
+    let mut gathered = gathered(writer.into_response());
+    gathered.advance(1);
+    assert_eq!(gathered.chunk().as_ptr(), records.as_ptr());
 }
 
 #[test]

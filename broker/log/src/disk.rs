@@ -12,6 +12,7 @@
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::ops::Deref;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -108,6 +109,20 @@ pub trait DiskFile: Debug + Send + Sync {
     /// # Errors
     /// As the operating system answers.
     fn read_cached_at(&self, buf: &mut [u8], position: u64) -> io::Result<Option<usize>>;
+
+    /// Lets the kernel send bytes that are in memory to a socket that does not block; returns how many the socket
+    /// took. `None` when the device would have to be asked, or there is no such way.
+    ///
+    /// # Errors
+    /// As the operating system answers, for either of the two.
+    fn send_cached_at(
+        &self,
+        _socket: BorrowedFd<'_>,
+        _position: u64,
+        _length: usize,
+    ) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
 
     /// Writes the parts one after the other at `position`; returns how many bytes were written, which may
     /// be fewer than given.

@@ -12,6 +12,7 @@ use tidelog_model::{
 
 use crate::config::LogConfig;
 use crate::error::{ReadError, StorageError};
+use crate::extent::Extent;
 
 /// A partition for its whole life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,18 +33,42 @@ pub trait PartitionLog: Debug + Send + Sync {
     /// incarnation that has ended are dropped.
     fn append(&self, batch: AssignedBatch, incarnation: u64, now: Timestamp);
 
-    /// Whole batches from the one that contains or follows `from` to the last that ends before `up_to`, of
-    /// at most `bytes_max` bytes, but at least one when there is one.
+    /// Where whole batches lie, from the one that contains or follows `from` to the last that ends before `up_to`,
+    /// of at most `bytes_max` bytes, but at least one when there is one. Their headers are read, nothing more.
     ///
     /// # Errors
     /// [`ReadError`]: out of range, broken bytes, or a failing device.
+    fn locate(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        bytes_max: usize,
+        wait: ReadWait,
+    ) -> Result<LocateOutcome, ReadError>;
+
+    /// The bytes of what [`Self::locate`] finds.
+    ///
+    /// # Errors
+    /// As [`Self::locate`].
     fn read(
         &self,
         from: Offset,
         up_to: Offset,
         bytes_max: usize,
         wait: ReadWait,
-    ) -> Result<ReadOutcome, ReadError>;
+    ) -> Result<ReadOutcome, ReadError> {
+        match self.locate(from, up_to, bytes_max, wait)? {
+            LocateOutcome::Batches(extent) => {
+                let bytes = extent.read(0, extent.size(), wait)?;
+                let slice = |bytes| ReadSlice { bytes, next_offset: extent.next_offset() };
+                Ok(bytes.map_or(ReadOutcome::WouldBlock, |bytes| ReadOutcome::Batches(slice(bytes))))
+            }
+            LocateOutcome::Nothing(next_offset) => {
+                Ok(ReadOutcome::Batches(ReadSlice { bytes: Bytes::new(), next_offset }))
+            }
+            LocateOutcome::WouldBlock => Ok(ReadOutcome::WouldBlock),
+        }
+    }
 
     /// The first record below `up_to` whose timestamp is at or after `target`. May block on the device.
     ///
@@ -239,6 +264,17 @@ pub enum ReadOutcome {
     /// Batches, or nothing because nothing lies below the bound.
     Batches(ReadSlice),
     /// The device would have to be asked: read again with [`ReadWait::MayBlock`].
+    WouldBlock,
+}
+
+/// Where batches lie.
+#[derive(Debug)]
+pub enum LocateOutcome {
+    /// There.
+    Batches(Extent),
+    /// Nothing lies below the bound: where the next read starts.
+    Nothing(Offset),
+    /// The device would have to be asked: look again with [`ReadWait::MayBlock`].
     WouldBlock,
 }
 

@@ -14,6 +14,7 @@ mod config;
 pub mod disk;
 mod engine;
 mod error;
+mod extent;
 mod local;
 mod os_disk;
 #[cfg(any(test, feature = "sim"))]
@@ -21,10 +22,11 @@ pub mod sim_disk;
 
 pub use config::{CleanupPolicy, FlushPolicy, LogConfig};
 pub use engine::{
-    AbortedTransaction, AppendFailure, AppendFailureKind, Bounds, CommitListener, LogStats, Maintained,
-    OpenedLog, PartitionId, PartitionLog, ProducerEntry, ProducerFact, ProducerSnapshot, ReadOutcome,
-    ReadSlice, ReadWait, RecoveryReport, VerifyReport,
+    AbortedTransaction, AppendFailure, AppendFailureKind, Bounds, CommitListener, LocateOutcome, LogStats,
+    Maintained, OpenedLog, PartitionId, PartitionLog, ProducerEntry, ProducerFact, ProducerSnapshot,
+    ReadOutcome, ReadSlice, ReadWait, RecoveryReport, VerifyReport,
 };
 pub use error::{OpenError, ReadError, StorageError};
+pub use extent::Extent;
 pub use local::{LogDir, LogDirOptions, Threads, epoch_end};
 pub use os_disk::OsDisk;

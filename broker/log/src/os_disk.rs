@@ -2,12 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{Advice, FlockOperation};
-use rustix::io::ReadWriteFlags;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::disk::{DirEntry, Disk, DiskFile, OpenMode, SealedBytes};
 
@@ -95,9 +96,28 @@ impl DiskFile for OsFile {
         match rustix::io::preadv2(&self.file, parts, position, ReadWriteFlags::NOWAIT) {
             Ok(count) => Ok(Some(count)),
             // Not in memory, or a file system without such reads: the caller goes the long way.
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                Ok(None)
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_cached_at(
+        &self,
+        socket: BorrowedFd<'_>,
+        position: u64,
+        length: usize,
+    ) -> io::Result<Option<usize>> {
+        let Some(last) = length.checked_sub(1) else { return Ok(Some(0)) };
+        // What was written or read lately is there from end to end, or not at all; where it is not, this waits
+        // for the device as any access to a page may.
+        for at in [position, position.saturating_add(u64::try_from(last).unwrap_or(u64::MAX))] {
+            if self.read_cached_at(&mut [0], at)? != Some(1) {
+                return Ok(None);
             }
+        }
+        match rustix::fs::sendfile(socket, &self.file, Some(&mut position.clone()), length) {
+            Ok(0) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(None),
+            Ok(sent) => Ok(Some(sent)),
             Err(error) => Err(error.into()),
         }
     }

@@ -37,7 +37,7 @@ pub use metrics::{Counter, Histogram, HistogramSnapshot, Metrics};
 pub use open_error::OpenError;
 pub use options::BrokerOptions;
 pub use owner::{AckFuture, Acks};
-pub use partition::{Appended, Partition, PartitionStatus};
+pub use partition::{Appended, Extent, Located, Partition, PartitionStatus};
 pub use tidelog_core::Watermarks;
 pub use tidelog_core::catalog::{
     ConfigEntry, ConfigKey, ConfigKind, ConfigSource, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS,

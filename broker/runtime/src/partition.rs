@@ -5,13 +5,15 @@
 //!
 //! **Invariant:** nothing at or above the published high watermark is ever returned.
 
+mod reads;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tidelog_core::Watermarks;
 use tidelog_core::catalog::TopicConfig;
 use tidelog_core::partition::{AppendDecision, AppendRules, TimestampType};
-use tidelog_log::{Bounds, PartitionId, PartitionLog, ReadError, ReadOutcome, ReadSlice, ReadWait};
+use tidelog_log::{Bounds, PartitionId, PartitionLog, ReadError};
 use tidelog_model::batch::{BatchRules, RecordBatch};
 use tidelog_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName};
 use tokio::sync::watch;
@@ -22,6 +24,8 @@ use crate::logs;
 use crate::owner::{AckFuture, Acks, Lane};
 use crate::producers;
 use crate::shared::{PartitionKey, Problem, Shared};
+
+pub use self::reads::{Extent, Located};
 
 /// An accepted batch.
 #[derive(Debug)]
@@ -239,101 +243,6 @@ impl Partition {
         }
     }
 
-    /// Whole batches from `from` up to the high watermark: about `bytes_max` bytes, at least one batch, none
-    /// when `from` is the end. The first batch may begin before `from`.
-    ///
-    /// # Errors
-    /// `OFFSET_OUT_OF_RANGE` outside the log; `CORRUPT_LOG` when bytes that were durable are broken.
-    pub async fn read(&self, from: Offset, bytes_max: usize) -> Result<ReadSlice, BrokerError> {
-        self.check_readable()?;
-        let marks = self.lane.readable();
-        if from >= marks.high_watermark {
-            return self.read_at_end(from, marks);
-        }
-        if from < marks.log_start {
-            return Err(self.out_of_range(from, marks));
-        }
-        let bytes_max = bytes_max.min(self.shared.read_bytes_max);
-        let log = self.log()?;
-        let cached = log.read(from, marks.high_watermark, bytes_max, ReadWait::CachedOnly);
-        let slice = match cached.map_err(|error| self.read_failed(&error))? {
-            ReadOutcome::Batches(slice) => slice,
-            ReadOutcome::WouldBlock => {
-                self.shared.metrics.cold_reads.add(1);
-                let log = Arc::clone(log);
-                let up_to = marks.high_watermark;
-                let read = move || log.read(from, up_to, bytes_max, ReadWait::MayBlock);
-                match self.on_blocking_thread(read).await?.map_err(|error| self.read_failed(&error))? {
-                    ReadOutcome::Batches(slice) => slice,
-                    ReadOutcome::WouldBlock => {
-                        return Err(BrokerError::internal("a read that may block said that it would"));
-                    }
-                }
-            }
-        };
-        self.shared.metrics.reads.add(1);
-        self.shared.metrics.bytes_out.add(u64::try_from(slice.bytes.len()).unwrap_or(u64::MAX));
-        Ok(slice)
-    }
-
-    /// The end of what can be read: the high watermark.
-    ///
-    /// # Errors
-    /// `CORRUPT_LOG` when bytes that were durable are broken: a reader that took the offset before them for
-    /// the end would miss records without a word.
-    pub fn end(&self) -> Result<Offset, BrokerError> {
-        self.check_readable()?;
-        self.check_whole()?;
-        Ok(self.lane.readable().high_watermark)
-    }
-
-    fn check_whole(&self) -> Result<(), BrokerError> {
-        let corrupt = self.lane.stopped().filter(|stopped| stopped.code == ErrorCode::CorruptLog);
-        corrupt.map_or(Ok(()), Err)
-    }
-
-    fn read_at_end(&self, from: Offset, marks: Watermarks) -> Result<ReadSlice, BrokerError> {
-        // Nothing will ever come after broken bytes: waiting for it would look like an idle topic.
-        self.check_whole()?;
-        let end = self.lane.watermarks().log_end;
-        if from > end {
-            return Err(self.out_of_range(from, Watermarks { log_end: end, ..marks }));
-        }
-        Ok(ReadSlice { bytes: bytes::Bytes::new(), next_offset: from })
-    }
-
-    /// The first record whose timestamp is at or after `target`, below the high watermark: its offset and
-    /// its timestamp.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub async fn offset_for_timestamp(
-        &self,
-        target: Timestamp,
-    ) -> Result<Option<(Offset, Timestamp)>, BrokerError> {
-        self.check_readable()?;
-        let marks = self.lane.readable();
-        let log = Arc::clone(self.log()?);
-        let found = move || log.offset_for_timestamp(target, marks.high_watermark);
-        self.on_blocking_thread(found).await?.map_err(|error| self.read_failed(&error))
-    }
-
-    /// The first of the records below the high watermark that have the largest timestamp: its offset and that
-    /// timestamp.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub async fn offset_of_max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, BrokerError> {
-        self.check_readable()?;
-        let marks = self.lane.readable();
-        let log = Arc::clone(self.log()?);
-        let found = move || match log.max_timestamp(marks.high_watermark)? {
-            Some(largest) => log.offset_for_timestamp(largest, marks.high_watermark),
-            None => Ok(None),
-        };
-        self.on_blocking_thread(found).await?.map_err(|error| self.read_failed(&error))
-    }
-
     /// Removes the records below `before` (below the high watermark when there is none given), durably;
     /// returns the new log start.
     ///
@@ -437,21 +346,6 @@ impl Partition {
 
     pub(crate) fn log(&self) -> Result<&Arc<dyn PartitionLog>, BrokerError> {
         self.log.as_ref().map_err(Clone::clone)
-    }
-
-    /// Runs a read that may block; at most so many run at a time that other blocking work finds threads.
-    async fn on_blocking_thread<T: Send + 'static>(
-        &self,
-        read: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, BrokerError> {
-        let slot = Arc::clone(&self.shared.blocking_reads).acquire_owned().await;
-        let slot = slot.map_err(|_| BrokerError::shutting_down())?;
-        let done = tokio::task::spawn_blocking(move || {
-            let done = read();
-            drop(slot);
-            done
-        });
-        done.await.map_err(|error| BrokerError::internal(format!("a read ended early: {error}")))
     }
 
     fn out_of_range(&self, offset: Offset, marks: Watermarks) -> BrokerError {

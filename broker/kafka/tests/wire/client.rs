@@ -31,7 +31,7 @@ pub(crate) struct Server {
     pub(crate) broker: Broker,
     pub(crate) stats: Arc<KafkaStats>,
     pub(crate) drain: CancellationToken,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Server {
@@ -49,7 +49,23 @@ impl Server {
         let drain = CancellationToken::new();
         let (shared, cut) = (Arc::clone(&stats), CancellationToken::new());
         tokio::spawn(tidelog_kafka::serve(listener, broker.clone(), options, shared, drain.clone(), cut));
-        Self { addr, broker, stats, drain, _dir: dir }
+        Self { addr, broker, stats, drain, dir }
+    }
+
+    /// Drops what memory holds of the data files, which are flushed.
+    pub(crate) fn forget_files(&self) {
+        let mut directories = vec![self.dir.path().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "log") {
+                    let file = std::fs::File::open(path).unwrap();
+                    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+                }
+            }
+        }
     }
 
     pub(crate) async fn create(&self, topic: &str, configs: &[(&str, &str)]) -> Uuid {

@@ -156,30 +156,46 @@ async fn the_brokers_own_limits_bound_a_fetch() {
     assert_eq!(found[0].records.as_deref(), Some(&[][..]));
 }
 
-#[tokio::test]
-async fn without_memory_a_fetch_still_gets_one_batch_at_a_time() {
-    let options = KafkaOptions { fetch_memory_max: 100, ..KafkaOptions::default() };
-    let server = Server::with(options).await;
+/// Partition 0 with records of all sizes, partition 1 with a small one; answers what is in them.
+async fn with_all_sizes(server: &Server) -> (Vec<(i64, String)>, Vec<(i64, String)>) {
     server.create("orders", &[]).await;
     let mut client = server.connect().await;
-    for value in ["aaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbb"] {
-        client.produce(-1, &[(0, batch(&[value])), (1, batch(&[value]))]).await;
+    let sizes = [1, 100, 70_000, 10, 300_000, 60_000, 400_000];
+    let values: Vec<String> =
+        (b'a'..).zip(sizes).map(|(letter, size)| char::from(letter).to_string().repeat(size)).collect();
+    for value in &values {
+        client.produce(-1, &[(0, batch(&[value]))]).await;
     }
-    let found = client.fetch(&fetch(&[(0, 0), (1, 0)])).await;
-    assert_eq!((records(&found[0]).len(), records(&found[1]).len()), (1, 0));
+    client.produce(-1, &[(1, batch(&["small"]))]).await;
+    ((0..).zip(values).collect(), vec![(0, "small".into())])
 }
 
 #[tokio::test]
-async fn memory_is_given_back_when_an_answer_was_sent() {
-    let options = KafkaOptions { fetch_memory_max: 1 << 20, ..KafkaOptions::default() };
-    let server = Server::with(options).await;
-    server.create("orders", &[]).await;
-    let mut client = server.connect().await;
-    let large = batch(&[&"x".repeat(100_000)]);
-    client.produce(-1, &[(0, large.clone()), (1, large)]).await;
-    for _ in 0..30 {
+async fn records_of_every_size_arrive_whole_however_little_memory_there_is() {
+    for fetch_memory_max in [0, 100, 100_000, 1 << 29] {
+        let server = Server::with(KafkaOptions { fetch_memory_max, ..KafkaOptions::default() }).await;
+        let (zero, one) = with_all_sizes(&server).await;
+        let mut client = server.connect().await;
+        for _ in 0..10 {
+            let found = client.fetch(&fetch(&[(0, 0), (1, 0)])).await;
+            assert!(records(&found[0]) == zero, "with {fetch_memory_max} bytes");
+            assert_eq!(records(&found[1]), one);
+        }
+    }
+}
+
+#[tokio::test]
+async fn records_that_only_the_device_has_arrive_whole() {
+    for fetch_memory_max in [0, 1 << 29] {
+        let server = Server::with(KafkaOptions { fetch_memory_max, ..KafkaOptions::default() }).await;
+        let (zero, one) = with_all_sizes(&server).await;
+        let mut client = server.connect().await;
+        let cold = server.broker.metrics().cold_reads.get();
+        server.forget_files();
         let found = client.fetch(&fetch(&[(0, 0), (1, 0)])).await;
-        assert_eq!((records(&found[0]).len(), records(&found[1]).len()), (1, 1));
+        assert!(records(&found[0]) == zero);
+        assert_eq!(records(&found[1]), one);
+        assert!(server.broker.metrics().cold_reads.get() > cold, "nothing was read from the device");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{StorageError, failed};
 const PARTS_MAX: usize = 1024;
 
 /// Reads until `buf` is full or the file ends; returns how many bytes there were.
-pub(super) fn read_at(file: &dyn DiskFile, buf: &mut [u8], position: u64) -> io::Result<usize> {
+pub(crate) fn read_at(file: &dyn DiskFile, buf: &mut [u8], position: u64) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, position.saturating_add(wide(done))) {

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use bytes::Bytes;
 use tidelog_model::batch::{AssignedBatch, BatchHeader};
 use tidelog_model::{LeaderEpoch, Offset, Timestamp};
 
@@ -22,9 +21,9 @@ use super::writer::{WriteError, Writer};
 use crate::config::LogConfig;
 use crate::disk::Disk;
 use crate::engine::{
-    AbortedTransaction, AppendFailure, AppendFailureKind, Bounds, CommitListener, LogStats, Maintained,
-    PartitionId, PartitionLog, ProducerEntry, ProducerFact, ProducerSnapshot, ReadOutcome, ReadSlice,
-    ReadWait, VerifyReport,
+    AbortedTransaction, AppendFailure, AppendFailureKind, Bounds, CommitListener, LocateOutcome, LogStats,
+    Maintained, PartitionId, PartitionLog, ProducerEntry, ProducerFact, ProducerSnapshot, ReadWait,
+    VerifyReport,
 };
 use crate::error::{ReadError, StorageError, failed};
 
@@ -318,13 +317,13 @@ impl PartitionLog for LocalLog {
         }
     }
 
-    fn read(
+    fn locate(
         &self,
         from: Offset,
         up_to: Offset,
         bytes_max: usize,
         wait: ReadWait,
-    ) -> Result<ReadOutcome, ReadError> {
+    ) -> Result<LocateOutcome, ReadError> {
         let segments = self.segments();
         self.check_range(from, &segments)?;
         let up_to = up_to.min(self.sound_end(&segments));
@@ -333,14 +332,12 @@ impl PartitionLog for LocalLog {
             if from >= up_to {
                 break;
             }
-            match read::read(segment, Want { from, up_to, bytes_max, wait })? {
-                ReadOutcome::Batches(slice) if slice.bytes.is_empty() => {
-                    from = from.max(segment.next_offset())
-                }
+            match read::locate(segment, Want { from, up_to, bytes_max, wait })? {
+                LocateOutcome::Nothing(next_offset) => from = next_offset,
                 outcome => return Ok(outcome),
             }
         }
-        Ok(ReadOutcome::Batches(ReadSlice { bytes: Bytes::new(), next_offset: from.min(up_to) }))
+        Ok(LocateOutcome::Nothing(from.min(up_to)))
     }
 
     fn offset_for_timestamp(

@@ -18,7 +18,7 @@ mod compact_map;
 mod compact_swap;
 mod compact_txn;
 mod epochs;
-mod file;
+pub(crate) mod file;
 mod floor;
 mod identity;
 mod index;

@@ -3,15 +3,18 @@
 //! An index is a hint: when its entry does not lead to the batch it names, the read starts again at the front
 //! of the segment.
 
-use bytes::{Bytes, BytesMut};
-use tidelog_model::batch::{BATCH_OVERHEAD, RecordBatch};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tidelog_model::batch::RecordBatch;
 use tidelog_model::{Offset, Timestamp};
 
 use super::file;
 use super::index::{self, OffsetEntry};
 use super::segment::{HeaderWalk, Placed, Segment};
-use crate::engine::{ReadOutcome, ReadSlice, ReadWait};
+use crate::engine::{LocateOutcome, ReadWait};
 use crate::error::{ReadError, failed};
+use crate::extent::Extent;
 
 /// What a reader wants of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -22,85 +25,57 @@ pub(super) struct Want {
     pub(super) wait: ReadWait,
 }
 
-/// Reads from one segment; empty when nothing of it lies in `from..up_to`.
-pub(super) fn read(segment: &Segment, want: Want) -> Result<ReadOutcome, ReadError> {
-    let entry = segment.entry_before(want.from);
-    let first = match locate(segment, entry, want) {
-        Err(ReadError::Corrupt { .. }) if entry.is_some() => locate(segment, None, want)?,
-        first => first?,
-    };
-    let placed = match first {
-        None => return Ok(ReadOutcome::WouldBlock),
-        Some(Some(placed)) if placed.header.next_offset() <= want.up_to => placed,
-        Some(_) => {
-            return Ok(ReadOutcome::Batches(ReadSlice { bytes: Bytes::new(), next_offset: want.from }));
+/// Where the batches of one segment lie.
+pub(super) fn locate(segment: &Segment, want: Want) -> Result<LocateOutcome, ReadError> {
+    let (mut walk, first) = first(segment, want)?;
+    let Some(first) = first else { return Ok(LocateOutcome::WouldBlock) };
+    let Some(first) = first else { return Ok(LocateOutcome::Nothing(want.from.max(segment.next_offset()))) };
+    let mut last = first;
+    // Broken bytes behind good ones are for the read that starts at them to tell of, and what would have to be
+    // waited for is for the next one.
+    while let Ok(Some(Some(placed))) = walk.next() {
+        if placed.header.next_offset() > want.up_to
+            || placed.end().saturating_sub(first.position) > file::wide(want.bytes_max)
+        {
+            break;
         }
-    };
-    let length = want.bytes_max.max(placed.header.size());
-    let Some(chunk) = chunk(segment, placed.position, length, want.wait)? else {
-        return Ok(ReadOutcome::WouldBlock);
-    };
-    if chunk.len() < placed.header.size() {
-        return match want.wait {
-            ReadWait::CachedOnly => Ok(ReadOutcome::WouldBlock),
-            ReadWait::MayBlock => {
-                Err(segment.corrupt(placed.position, want.from, "the file ends inside a batch"))
-            }
-        };
+        last = placed;
     }
-    cut(segment, &chunk, &placed, want.up_to).map(ReadOutcome::Batches)
+    let size = usize::try_from(last.end().saturating_sub(first.position)).unwrap_or(usize::MAX);
+    Ok(LocateOutcome::Batches(Extent {
+        file: Arc::clone(&segment.file),
+        path: segment.path.clone(),
+        position: first.position,
+        size,
+        base_offset: first.header.base_offset,
+        next_offset: last.header.next_offset(),
+    }))
 }
 
-/// The batch that contains or follows the offset wanted; `None` when the device would have to be asked.
-fn locate(
+/// The batch that contains or follows the offset wanted and ends below the bound, `None` when the device would
+/// have to be asked; and the walk that goes on behind it.
+fn first(segment: &Segment, want: Want) -> Result<(HeaderWalk<'_>, Option<Option<Placed>>), ReadError> {
+    let entry = segment.entry_before(want.from);
+    let (walk, placed) = match walk_to(segment, entry, want) {
+        Err(ReadError::Corrupt { .. }) if entry.is_some() => walk_to(segment, None, want)?,
+        first => first?,
+    };
+    let below = |placed: &Placed| placed.header.next_offset() <= want.up_to;
+    Ok((walk, placed.map(|placed| placed.filter(below))))
+}
+
+fn walk_to(
     segment: &Segment,
     entry: Option<OffsetEntry>,
     want: Want,
-) -> Result<Option<Option<Placed>>, ReadError> {
+) -> Result<(HeaderWalk<'_>, Option<Option<Placed>>), ReadError> {
     let mut walk = HeaderWalk::new(segment, entry, want.wait);
     loop {
         match walk.next()? {
             Some(Some(placed)) if placed.header.next_offset() <= want.from => {}
-            other => return Ok(other),
+            other => return Ok((walk, other)),
         }
     }
-}
-
-/// Bytes from `position` on, as many as there are; `None` when none of them is in memory and waiting is
-/// not allowed.
-fn chunk(
-    segment: &Segment,
-    position: u64,
-    length: usize,
-    wait: ReadWait,
-) -> Result<Option<Bytes>, ReadError> {
-    let left = segment.size().saturating_sub(position);
-    let length = usize::try_from(left).map_or(length, |left| left.min(length));
-    let mut buffer = BytesMut::zeroed(length);
-    let read = match wait {
-        ReadWait::MayBlock => file::read_at(segment.file.as_ref(), &mut buffer, position).map(Some),
-        ReadWait::CachedOnly => segment.file.read_cached_at(&mut buffer, position),
-    };
-    let Some(read) = read.map_err(failed("read", &segment.path))? else { return Ok(None) };
-    buffer.truncate(read);
-    Ok(Some(buffer.freeze()))
-}
-
-/// The whole batches at the front of `chunk` that end at or before `up_to`; the first one is known to.
-fn cut(segment: &Segment, chunk: &Bytes, first: &Placed, up_to: Offset) -> Result<ReadSlice, ReadError> {
-    let mut end = first.header.size();
-    let mut next_offset = first.header.next_offset();
-    while let Some(rest) = chunk.get(end..).filter(|rest| rest.len() >= BATCH_OVERHEAD) {
-        let here = first.position.saturating_add(file::wide(end));
-        // Broken bytes behind good ones are for the read that starts at them to tell of.
-        let Ok(placed) = segment.placed(rest, here, next_offset, segment.gaps_to()) else { break };
-        if placed.header.next_offset() > up_to || rest.len() < placed.header.size() {
-            break;
-        }
-        end = end.saturating_add(placed.header.size());
-        next_offset = placed.header.next_offset();
-    }
-    Ok(ReadSlice { bytes: chunk.slice(..end), next_offset })
 }
 
 /// One whole batch.

@@ -74,7 +74,7 @@ keys! {
         "requests of one connection that wait for their answer; more are not read";
     "kafka.fetch_bytes" Text kafka_fetch_bytes_max: size, show_size, "the most bytes of records in one answer to a fetch";
     "kafka.fetch_memory" Text kafka_fetch_memory_max: size, show_size,
-        "records in answers that are being sent to Kafka clients, in all; beyond it a fetch gets one batch at a time";
+        "records in memory on their way to Kafka clients, in all; beyond it they are read in small pieces";
     "kafka.clamp_replication_factor" Bare kafka_clamp_replication_factor: boolean, show_plain,
         "make a topic that is asked for with more replicas with the one there is; else it is refused";
     "limits.in_flight_bytes" Text in_flight_bytes_max: size, show_size,

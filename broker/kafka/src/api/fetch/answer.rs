@@ -1,10 +1,10 @@
 //! The response to a Fetch request: what is around the records is written, the records are the log's bytes.
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 
 use super::request::{FLEXIBLE_FROM, SESSIONS_FROM};
 use crate::error::KafkaError;
-use crate::response::Response;
+use crate::response::{Records, Response};
 use crate::topic_ref::TopicRef;
 use crate::writer::Writer;
 
@@ -38,7 +38,7 @@ pub(super) struct Fetched {
     /// The epoch that the client should go back to, and its end.
     pub(super) diverging: Option<(i32, i64)>,
     /// Whole batches, in pieces.
-    pub(super) records: Vec<Bytes>,
+    pub(super) records: Vec<Records>,
 }
 
 /// How a response is written.
@@ -100,8 +100,7 @@ fn write_partition(writer: &mut Writer, partition: PartitionAnswer, form: Form) 
         // No replica is better than the leader.
         writer.i32(-1);
     }
-    let size = fetched.records.iter().map(Bytes::len).sum();
-    writer.records(fetched.records, size);
+    writer.records(fetched.records);
     match fetched.diverging {
         Some((epoch, end)) if form.version >= FLEXIBLE_FROM => {
             let mut field = Vec::with_capacity(13);

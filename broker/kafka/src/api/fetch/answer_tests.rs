@@ -1,10 +1,10 @@
-use bytes::Buf;
 use kafka_protocol::messages::FetchResponse as Second;
 use kafka_protocol::protocol::Decodable;
 use kafka_wire::FetchResponse;
 use proptest::prelude::*;
 
 use super::*;
+use crate::response::tests::bytes_of;
 use crate::wire;
 
 type Shape = (i32, Option<i16>, [i64; 3], Option<(i32, i64)>, Vec<Vec<u8>>);
@@ -26,7 +26,11 @@ fn answers(shapes: &[(String, Vec<Shape>)], version: i16) -> Vec<TopicAnswer> {
                     last_stable: offsets[1],
                     log_start: offsets[2],
                     diverging: *diverging,
-                    records: records.iter().cloned().map(Bytes::from).collect(),
+                    records: records
+                        .iter()
+                        .cloned()
+                        .map(|bytes| Records::Bytes(bytes.into(), None))
+                        .collect(),
                 })
             },
             |code| Err(KafkaError(code)),
@@ -46,8 +50,8 @@ proptest! {
         version in 4..=18_i16,
         read_committed in any::<bool>(),
     ) {
-        let mut response = write(KafkaError::NONE, answers(&shapes, version), Form { version, read_committed });
-        let body = response.copy_to_bytes(response.remaining());
+        let form = Form { version, read_committed };
+        let body = bytes_of(write(KafkaError::NONE, answers(&shapes, version), form));
         let first: FetchResponse = wire::decode(body.clone(), version).unwrap();
         if version <= 17 {
             let second = Second::decode(&mut body.clone(), version).unwrap();

@@ -1,5 +1,7 @@
 //! Fetch (1): records from where the client is, as they lie in the log.
 //!
+//! * Only the headers of batches are read to make an answer; the kernel sends the batches from where they lie, a
+//!   few small ones leave together with what is written around them.
 //! * Long poll: the answer leaves when there are `min_bytes`, a partition has an error, something did not fit,
 //!   the broker stops, or `max_wait_ms` is over. `max_bytes` is bounded by the broker's own limit, `min_bytes`
 //!   by that, and the wait by the broker's longest.
@@ -54,17 +56,13 @@ pub(crate) async fn handle(context: Arc<Context>, call: Call, body: Bytes) -> Re
         topics.push((topic.topic, topic.partitions.len()));
     }
     let work = Work::new(slots, bounds, Arc::clone(&context.shared.fetch_room));
-    let (slots, held) = work.run(&context.shared.drain).await;
+    let slots = work.run(&context.shared.drain).await;
     let mut slots = slots.into_iter();
     let topics = topics.into_iter().map(|(topic, count)| {
         let partitions = slots.by_ref().take(count).map(Slot::into_answer).collect();
         TopicAnswer { topic, partitions }
     });
-    let mut response = answer::write(KafkaError::NONE, topics.collect(), form);
-    if let Some(held) = held {
-        response.hold(held);
-    }
-    Ok(response)
+    Ok(answer::write(KafkaError::NONE, topics.collect(), form))
 }
 
 fn bounds(request: &FetchRequest, options: &KafkaOptions) -> Bounds {

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tidelog_model::{LeaderEpoch, Offset};
-use tidelog_runtime::{Partition, Topic};
+use tidelog_runtime::{Extent, Located, Partition, Topic};
+use tokio::sync::Semaphore;
 
 use super::answer::{Fetched, PartitionAnswer};
 use super::request::FetchPartition;
 use crate::error::KafkaError;
+use crate::response::Records;
 use crate::topic_ref::{check_epoch, find_partition};
+
+/// Up to so many bytes of records leave together with what is written around them.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// A partition in the making of its answer.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub(super) struct Reading {
     next: Offset,
     bytes_max: usize,
     size: usize,
-    records: Vec<Bytes>,
+    records: Vec<Records>,
     /// Nothing more fits.
     filled: bool,
 }
@@ -73,18 +77,11 @@ impl Slot {
         }
     }
 
-    /// How many more bytes the client takes of it.
-    pub(super) const fn wanted(&self) -> usize {
-        match &self.state {
-            State::Reading(reading) => reading.bytes_max.saturating_sub(reading.size),
-            State::Failed(_) | State::Diverging(..) => 0,
-        }
-    }
-
-    /// Reads about `room` bytes; a first batch of any size where `oversized` is allowed.
-    pub(super) async fn read(&mut self, room: usize, oversized: bool) -> Read {
+    /// Finds about `room` bytes; a first batch of any size where `oversized` is allowed. What is held in memory
+    /// has its place in `memory`.
+    pub(super) async fn read(&mut self, room: usize, oversized: bool, memory: &Arc<Semaphore>) -> Read {
         let State::Reading(reading) = &mut self.state else { return Read::Failed };
-        match reading.read(room, oversized).await {
+        match reading.read(room, oversized, memory).await {
             Ok(read) => read,
             Err(error) => {
                 // What was read before is sent first; the error is there when the client asks again.
@@ -109,7 +106,12 @@ impl Slot {
 }
 
 impl Reading {
-    async fn read(&mut self, room: usize, oversized: bool) -> Result<Read, KafkaError> {
+    async fn read(
+        &mut self,
+        room: usize,
+        oversized: bool,
+        memory: &Arc<Semaphore>,
+    ) -> Result<Read, KafkaError> {
         let own = self.bytes_max.saturating_sub(self.size);
         let allowed = room.min(own);
         let no_room = if own < room { Read::Filled } else { Read::Full };
@@ -117,20 +119,33 @@ impl Reading {
             self.filled = true;
             return Ok(no_room);
         }
-        let slice = self.partition.read(self.next, allowed).await.map_err(|error| error.code)?;
-        let size = slice.bytes.len();
+        let extent = match self.partition.locate(self.next, allowed).await.map_err(|error| error.code)? {
+            Located::Batches(extent) => extent,
+            Located::AtEnd(next) => {
+                self.next = next;
+                return Ok(Read::AtEnd);
+            }
+        };
+        let (size, next) = (extent.size(), extent.next_offset());
         if size > allowed && !oversized {
             self.filled = true;
             return Ok(no_room);
         }
-        self.next = slice.next_offset;
-        if size == 0 {
-            return Ok(Read::AtEnd);
-        }
+        self.records.push(records(extent, memory).await?);
+        self.next = next;
         self.size = self.size.saturating_add(size);
-        self.records.push(slice.bytes);
         Ok(Read::Bytes(size))
     }
+}
+
+/// Few records are read at once, as long as there is room for them.
+async fn records(extent: Extent, memory: &Arc<Semaphore>) -> Result<Records, KafkaError> {
+    let size = extent.size();
+    let room = u32::try_from(size).ok().filter(|_| size <= GATHERED_BYTES_MAX);
+    let permit = room.and_then(|room| Arc::clone(memory).try_acquire_many_owned(room).ok());
+    let Some(permit) = permit else { return Ok(Records::Extent(extent)) };
+    let bytes = extent.read(0, size).await.map_err(|error| error.code)?;
+    Ok(Records::Bytes(bytes, Some(permit)))
 }
 
 fn open(topic: &Result<Arc<Topic>, KafkaError>, asked: FetchPartition) -> Result<State, KafkaError> {
@@ -154,7 +169,7 @@ fn diverging(partition: &Partition, epoch: i32, next: Offset) -> Result<Option<(
     Ok((known != epoch || end < next).then_some((known.get(), end.get())))
 }
 
-fn fetched(partition: &Partition, diverging: Option<(i32, i64)>, records: Vec<Bytes>) -> Fetched {
+fn fetched(partition: &Partition, diverging: Option<(i32, i64)>, records: Vec<Records>) -> Fetched {
     let marks = partition.readable();
     Fetched {
         high_watermark: marks.high_watermark.get(),

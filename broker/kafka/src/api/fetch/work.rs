@@ -10,17 +10,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tidelog_runtime::Watermarks;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::slot::{Read, Slot};
-
-/// After so many bytes the task lets others of its thread go on.
-const YIELD_BYTES: usize = 1024 * 1024;
-
-/// With less room than this, a fetch that has something ends.
-const READ_BYTES_MIN: usize = 64 * 1024;
 
 /// What a fetch is bounded by.
 #[derive(Debug, Clone, Copy)]
@@ -36,10 +30,8 @@ pub(super) struct Work {
     slots: Vec<Slot>,
     bounds: Bounds,
     size: usize,
-    since_yield: usize,
-    /// The room for records of all connections, and what this fetch has of it.
-    room: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    /// The room in memory for records of all connections.
+    memory: Arc<Semaphore>,
     /// The limit of the whole response is reached: nothing more is read.
     full: bool,
     /// There are records that did not fit: nothing more is waited for.
@@ -47,15 +39,12 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) const fn new(slots: Vec<Slot>, bounds: Bounds, room: Arc<Semaphore>) -> Self {
-        Self { slots, bounds, size: 0, since_yield: 0, room, held: None, full: false, left_over: false }
+    pub(super) const fn new(slots: Vec<Slot>, bounds: Bounds, memory: Arc<Semaphore>) -> Self {
+        Self { slots, bounds, size: 0, memory, full: false, left_over: false }
     }
 
-    /// Reads until the response may leave; also returns the permit for what was read.
-    pub(super) async fn run(
-        mut self,
-        drain: &CancellationToken,
-    ) -> (Vec<Slot>, Option<OwnedSemaphorePermit>) {
+    /// Reads until the response may leave.
+    pub(super) async fn run(mut self, drain: &CancellationToken) -> Vec<Slot> {
         let deadline = Instant::now() + self.bounds.wait_max;
         self.read_all().await;
         if !self.is_done() && !self.bounds.wait_max.is_zero() {
@@ -67,7 +56,7 @@ impl Work {
                 () = sleep_until(deadline) => {}
             }
         }
-        (self.slots, self.held)
+        self.slots
     }
 
     fn is_done(&self) -> bool {
@@ -117,17 +106,11 @@ impl Work {
             let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.readable().is_some()) else {
                 return;
             };
-            let wanted = left.min(slot.wanted());
-            let reserved = reserve(&self.room, wanted);
-            let granted = reserved.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            if granted < wanted.min(READ_BYTES_MIN) && !first {
-                // Memory is short: what there is leaves.
-                self.full = true;
-                return;
-            }
-            let left = if granted < wanted { granted } else { left };
-            match slot.read(left, first).await {
-                Read::Bytes(bytes) => self.took(bytes, reserved).await,
+            match slot.read(left, first, &self.memory).await {
+                Read::Bytes(bytes) => {
+                    self.size = self.size.saturating_add(bytes);
+                    self.full = self.size >= self.bounds.bytes_max;
+                }
                 Read::AtEnd | Read::Failed => return,
                 Read::Filled => {
                     self.left_over = true;
@@ -143,34 +126,6 @@ impl Work {
             }
         }
     }
-
-    async fn took(&mut self, bytes: usize, reserved: Option<OwnedSemaphorePermit>) {
-        self.size = self.size.saturating_add(bytes);
-        self.full = self.size >= self.bounds.bytes_max;
-        self.keep(bytes, reserved);
-        self.since_yield = self.since_yield.saturating_add(bytes);
-        if self.since_yield >= YIELD_BYTES {
-            self.since_yield = 0;
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Keeps as much of the room as was used.
-    fn keep(&mut self, bytes: usize, reserved: Option<OwnedSemaphorePermit>) {
-        let Some(mut reserved) = reserved else { return };
-        let used = reserved.split(bytes.min(reserved.num_permits()));
-        match (&mut self.held, used) {
-            (Some(held), Some(used)) => held.merge(used),
-            (held, used) => *held = used,
-        }
-    }
-}
-
-/// Room for `wanted` bytes, or for as many as there are.
-fn reserve(room: &Arc<Semaphore>, wanted: usize) -> Option<OwnedSemaphorePermit> {
-    let count = u32::try_from(wanted.min(room.available_permits())).unwrap_or(u32::MAX);
-    // Another fetch may have been faster: then there is none for this one.
-    Arc::clone(room).try_acquire_many_owned(count).ok()
 }
 
 /// Waits for the next move of a partition.

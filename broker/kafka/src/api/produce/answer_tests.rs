@@ -1,10 +1,11 @@
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use kafka_protocol::messages::ProduceResponse as Second;
 use kafka_protocol::protocol::Decodable;
 use kafka_wire::ProduceResponse;
 use proptest::prelude::*;
 
 use super::*;
+use crate::response::tests::bytes_of;
 use crate::wire;
 
 fn outcome() -> impl Strategy<Value = (i32, Outcome)> {
@@ -36,8 +37,7 @@ fn answers() -> impl Strategy<Value = (Vec<TopicOutcomes>, i16)> {
 }
 
 fn body(topics: &[TopicOutcomes], version: i16) -> Bytes {
-    let mut response = write(topics, version);
-    response.copy_to_bytes(response.remaining())
+    bytes_of(write(topics, version))
 }
 
 proptest! {
