@@ -129,7 +129,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
 /// How much of a partition is left from here. What was deleted before it was read cannot be read any more.
 fn behind(offset: Offset, info: &OffsetInfo) -> u64 {
     let next = offset.clamp(info.log_start, info.high_watermark);
-    u64::try_from(info.high_watermark.since(next)).unwrap_or_default()
+    info.high_watermark.since(next)
 }
 
 /// A group that exists.

@@ -296,7 +296,7 @@ async fn strangers_do_not_move_a_group_that_reads_unasked() {
     let commit = [GroupOffset::new(partition.clone(), Offset::ZERO)];
     assert!(admin.commit_offsets("billing", &commit).await.is_err());
     assert_eq!(admin.delete_group("billing").await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert!(admin.delete_group_offsets("billing", &[partition.clone()]).await.is_err());
+    assert!(admin.delete_group_offsets("billing", std::slice::from_ref(&partition)).await.is_err());
 
     let described = admin.describe_group("billing").await.unwrap();
     assert_eq!((described.protocol.as_str(), described.state.as_str()), ("consumer", "Stable"));

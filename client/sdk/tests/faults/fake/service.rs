@@ -442,6 +442,20 @@ impl Groups for Service {
         Err(Status::unimplemented("tested against the real broker"))
     }
 
+    async fn seek_group(
+        &self,
+        _: Request<v1::SeekGroupRequest>,
+    ) -> Result<Response<v1::SeekGroupResponse>, Status> {
+        Err(Status::unimplemented("tested against the real broker"))
+    }
+
+    async fn delete_offsets(
+        &self,
+        _: Request<v1::DeleteOffsetsRequest>,
+    ) -> Result<Response<v1::DeleteOffsetsResponse>, Status> {
+        Err(Status::unimplemented("tested against the real broker"))
+    }
+
     async fn delete_group(
         &self,
         _: Request<v1::DeleteGroupRequest>,
