@@ -58,6 +58,8 @@ pub(crate) fn check(mut command: Command, arguments: &[&str], cases: &[&str], he
     let broker = broker(home.path());
     prepare(&broker, home.path());
     command.arg(broker.bootstrap_servers()).args(arguments).args(cases);
+    // For what Kafka's protocol has no words for.
+    command.env("TIDELOG_CLI", binaries::cli().unwrap()).env("TIDELOG_BROKER", broker.url());
     let complaints = judge(&mut command, home.path(), cases);
     assert!(complaints.is_empty(), "{command:?}\n{}\n{}", complaints.join("\n"), broker.log_tail());
     if cases.contains(&"write-for-grpc") {

@@ -1,5 +1,8 @@
 """confluent-kafka-python, which is librdkafka, against a broker. See common.py."""
 
+import os
+import subprocess
+
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -287,6 +290,62 @@ def group_static():
 @case
 def group_consumer_static():
     static_member(topic="group-consumer-static", group_protocol="consumer")
+
+
+def sought(code=0, **settings):
+    """A group is sought back while two members read: each record comes once more. Or it is refused."""
+    topic = create(settings.pop("topic"), 4)
+    readers = [consumer(topic, **settings) for _ in range(2)]
+    for reader in readers:
+        reader.subscribe([topic])
+    until("two members share them", lambda: shared(*readers))
+    producer = Producer({"bootstrap.servers": BOOTSTRAP})
+    for number in range(100):
+        producer.produce(topic, str(number), partition=number % 4)
+    equal(producer.flush(20), 0)
+    seen = []
+
+    def poll():
+        for reader in readers:
+            message = reader.poll(0.05)
+            if message is not None:
+                check(message.error() is None, message.error())
+                seen.append(int(message.value()))
+        return len(seen)
+
+    until("all is read", lambda: poll() == 100)
+    for reader in readers:
+        reader.commit(asynchronous=False)
+    words = ["group", "seek", topic, "--to", "start", "--active", "--yes"]
+    seek = subprocess.Popen([os.environ["TIDELOG_CLI"], *words, "--output", "json"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until("the seek ends", lambda: (poll(), seek.poll() is not None)[1])
+    equal(seek.returncode, code, seek.stderr.read())
+    if code == 0:
+        until("all is read again", lambda: poll() == 200)
+        for reader in readers:
+            reader.commit(asynchronous=False)
+    equal(sorted(seen), sorted(list(range(100)) * (2 if code == 0 else 1)))
+    committed = readers[0].committed([TopicPartition(topic, part) for part in range(4)], timeout=10)
+    equal([part.offset for part in committed], [25] * 4)
+    for reader in readers:
+        reader.close()
+
+
+@case
+def group_sought():
+    sought(topic="group-sought")
+
+
+@case
+def group_cooperative_sought():
+    """Its members would go on where they are."""
+    sought(topic="group-cooperative-sought", partition_assignment_strategy="cooperative-sticky", code=6)
+
+
+@case
+def group_consumer_sought():
+    sought(topic="group-consumer-sought", group_protocol="consumer")
 
 
 @case
