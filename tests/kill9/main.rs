@@ -1,6 +1,6 @@
 //! Kills the real broker with -9 at random moments under load, restarts it each time, and judges what its
-//! clients were told: nothing acknowledged is lost, nothing changed, no offset is reused, and no reader ever
-//! saw a record that later vanished.
+//! clients were told: nothing acknowledged is lost, nothing changed, no offset is reused, no reader ever saw a
+//! record that later vanished, and what idempotent producers send again is stored once.
 //!
 //! `TIDELOG_SEED` replays a run's choices, `TIDELOG_KILLS` sets how often the broker is killed. The timing of
 //! threads and disks is not replayed: a seed makes a failure likely, not certain.
@@ -12,7 +12,11 @@
     reason = "a test program: a failure is a panic with its cause"
 )]
 
+mod consumers;
 mod control;
+mod groups;
+mod ledger;
+mod members;
 
 use std::time::{Duration, Instant};
 
@@ -74,12 +78,15 @@ fn nothing_acknowledged_or_seen_is_lost_whenever_the_broker_is_killed() {
     let finals = finals.unwrap_or_else(|error| panic!("{error:#}\n{}", broker.log_tail()));
     let kept = std::env::temp_dir().join(format!("tidelog-kill9-{seed}.history"));
     let verdict = run.judge(finals, &kept).unwrap();
-    say(&format!("kill9: {:?}, slowest start {slowest:?}, {:?}", verdict.figures, begin.elapsed()));
+    let (figures, again, elapsed) = (verdict.figures, run.repeated(), begin.elapsed());
+    say(&format!(
+        "kill9: {figures:?}, {again} stored batches known again, slowest start {slowest:?}, {elapsed:?}"
+    ));
     assert!(verdict.is_clean(), "TIDELOG_SEED={seed}, history in {}\n{verdict}", kept.display());
-    let figures = verdict.figures;
     assert!(figures.kills >= kills, "{figures:?}");
     // A run in which little happened proves little.
     assert!(figures.acked > 40 * kills, "too few acks: {figures:?}");
+    assert!(run.repeated() > kills, "too few stored batches were sent again: {}", run.repeated());
     assert!(figures.observed > 40 * kills, "too few reads: {figures:?}");
 
     // An orderly stop loses nothing either, and the next start has nothing to repair.

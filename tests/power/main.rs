@@ -1,6 +1,6 @@
 //! Cuts the power of the disk at random moments under load, restarts the broker on what is left each time,
 //! and judges what its clients were told: nothing acknowledged is lost, nothing changed, no offset is reused,
-//! and no reader ever saw a record that later vanished. The same load on topics that are not synced proves
+//! no reader ever saw a record that later vanished, and what idempotent producers send again is stored once. The same load on topics that are not synced proves
 //! that the cuts lose data.
 //!
 //! `TIDELOG_SEED` replays a run's choices, `TIDELOG_CUTS` sets how often the power is cut on each file system.

@@ -224,6 +224,12 @@ impl BrokerProcess {
         self.command.api_addr
     }
 
+    /// The address on which it listens for Kafka clients.
+    #[must_use]
+    pub const fn kafka_addr(&self) -> SocketAddr {
+        self.command.kafka_addr
+    }
+
     /// What Kafka clients take as `bootstrap.servers`.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
@@ -307,10 +313,16 @@ impl BrokerProcess {
         status.context("the broker has no exit status")
     }
 
+    /// All of its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.command.log).unwrap_or_default()
+    }
+
     /// The end of its log.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let log = std::fs::read_to_string(&self.command.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
     }

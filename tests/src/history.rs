@@ -46,6 +46,8 @@ pub struct Seen {
 #[expect(missing_docs, reason = "the fields are what their names say; the variants tell the rest")]
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// A producer says that it numbers its batches: whatever it repeats is to be stored once.
+    Idempotent { at: Nanos, producer: u64 },
     /// A producer is about to send.
     SendInvoked { at: Nanos, value: Value, tp: Tp },
     /// The broker said that it is durable at this offset.
@@ -73,7 +75,8 @@ impl Event {
     #[must_use]
     pub const fn at(&self) -> Nanos {
         match self {
-            Self::SendInvoked { at, .. }
+            Self::Idempotent { at, .. }
+            | Self::SendInvoked { at, .. }
             | Self::SendAcked { at, .. }
             | Self::SendFailed { at, .. }
             | Self::SendUnknown { at, .. }

@@ -5,6 +5,8 @@ pub mod binaries;
 pub mod broker;
 pub mod checker;
 pub mod history;
+pub mod kafka;
+pub mod kafka_load;
 pub mod load;
 pub mod payload;
 pub mod run;

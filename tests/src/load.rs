@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -89,10 +89,12 @@ pub struct Load {
     pub recorder: Recorder,
     /// Set when the producers shall end.
     pub stop: Arc<AtomicBool>,
+    /// How often the broker was asked, after a cut, whether it knows a stored batch again.
+    pub repeated: Arc<AtomicU64>,
 }
 
 impl Load {
-    fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
@@ -105,6 +107,9 @@ impl Load {
         let mut random = seed ^ u64::from(number).wrapping_mul(0x9e37);
         let client = Client::connect(&self.url).await?;
         let producer = producer(&client, number)?;
+        if is_idempotent(number) {
+            self.recorder.record(Event::Idempotent { at: self.recorder.now(), producer: number.into() });
+        }
         let partitions = self.topics.partitions();
         let free = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let mut receipts = JoinSet::new();
@@ -275,6 +280,11 @@ impl Load {
     }
 }
 
+/// All but one, which shows that sends are repeated at all: some of its records are in the log twice.
+const fn is_idempotent(number: u32) -> bool {
+    number != 4
+}
+
 /// Producers differ: with and without retries, with and without compression, small and large batches.
 fn producer(client: &Client, number: u32) -> Result<Producer> {
     let compression = match number % 3 {
@@ -285,6 +295,7 @@ fn producer(client: &Client, number: u32) -> Result<Producer> {
     let builder = client
         .producer()
         .compression(compression)
+        .idempotence(is_idempotent(number))
         .retries(number.is_multiple_of(2))
         .batch_bytes(if number % 4 < 2 { 8 * 1024 } else { 1024 * 1024 })
         .backoff(Duration::from_millis(10), Duration::from_millis(200))
@@ -314,7 +325,7 @@ pub fn draw(random: &mut u64, below: u64) -> u64 {
     mixed(random).checked_rem(below).unwrap_or(0)
 }
 
-fn pick(partitions: &[Tp], random: &mut u64) -> Option<Tp> {
+pub(crate) fn pick(partitions: &[Tp], random: &mut u64) -> Option<Tp> {
     let index = draw(random, u64::try_from(partitions.len()).ok()?);
     partitions.get(usize::try_from(index).ok()?).copied()
 }

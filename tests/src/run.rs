@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 use crate::broker::BrokerProcess;
 use crate::checker::{Verdict, check};
 use crate::history::{Event, Recorder, write_history};
+use crate::kafka_load;
 use crate::load::{Load, Topics, draw};
 
-const PRODUCERS: u32 = 4;
+const PRODUCERS: u32 = 5;
+const KAFKA_PRODUCERS: u32 = 2;
 const READERS: u32 = 3;
 
 /// A topic of the load.
@@ -48,12 +50,17 @@ impl Run {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let names: Vec<_> = topics.iter().map(|topic| (topic.name, topic.partitions)).collect();
         let stop = Arc::new(AtomicBool::new(false));
-        let load =
-            Load { url: broker.url(), topics: Topics::new(&names)?, recorder: Recorder::default(), stop };
+        let (topics_of_load, repeated) = (Topics::new(&names)?, Arc::new(AtomicU64::new(0)));
+        let recorder = Recorder::default();
+        let load = Load { url: broker.url(), topics: topics_of_load, recorder, stop, repeated };
         runtime.block_on(create_topics(&load.url, topics))?;
         let mut clients = JoinSet::new();
         for number in 0..PRODUCERS {
             clients.spawn_on(load.clone().produce(number, seed), runtime.handle());
+        }
+        for number in PRODUCERS..PRODUCERS + KAFKA_PRODUCERS {
+            let producer = kafka_load::produce(load.clone(), broker.kafka_addr(), number, seed);
+            clients.spawn_on(producer, runtime.handle());
         }
         for number in 0..READERS {
             clients.spawn_on(load.clone().read(number, seed), runtime.handle());
@@ -128,6 +135,12 @@ impl Ended {
             let client = Client::connect(&broker.url()).await?;
             self.load.final_read(&client).await
         })
+    }
+
+    /// How often Kafka producers found, after a cut, that the broker knows a stored batch again.
+    #[must_use]
+    pub fn repeated(&self) -> u64 {
+        self.load.repeated.load(Ordering::Relaxed)
     }
 
     /// The history with its end, in order of time.

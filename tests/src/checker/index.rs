@@ -52,6 +52,8 @@ pub(super) struct Index {
     pub(super) observations: Vec<Observation>,
     pub(super) finals: BTreeMap<Tp, FinalLog>,
     pub(super) partitions: BTreeSet<Tp>,
+    /// Producers that number their batches.
+    pub(super) idempotent: BTreeSet<u64>,
     /// From kill to ready.
     pub(super) outages: Vec<(Nanos, Nanos)>,
     /// What each place was first said to hold.
@@ -74,6 +76,9 @@ impl Index {
 
     fn add(&mut self, event: &Event, verdict: &mut Verdict) {
         match event {
+            Event::Idempotent { producer, .. } => {
+                self.idempotent.insert(*producer);
+            }
             Event::SendInvoked { at, value, tp } => self.invoked(*at, *value, *tp, verdict),
             Event::SendAcked { at, value, tp, offset } => {
                 self.observe((*tp, *offset), Some(*value), "acked", verdict);

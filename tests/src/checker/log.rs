@@ -26,6 +26,11 @@ pub(super) fn check(index: &Index, verdict: &mut Verdict) {
             still_there(index, (send.tp, offset), Some(*value), Invariant::NoLostAck, verdict);
         }
         let repeated = send.final_offsets.len() > 1;
+        if repeated && index.idempotent.contains(&value.producer()) {
+            verdict.add(Invariant::StoredOnce, || {
+                format!("{value} of an idempotent producer is in {:?} at {:?}", send.tp, send.final_offsets)
+            });
+        }
         if repeated && !index.met_an_outage(send.invoked, send.ended) {
             verdict.add(Invariant::NoStrayDuplicates, || {
                 format!("{value} is in {:?} at {:?} and its send met no outage", send.tp, send.final_offsets)

@@ -37,6 +37,8 @@ pub enum Invariant {
     FreshWatermarks,
     /// A record is in the log twice only when its send met an outage.
     NoStrayDuplicates,
+    /// A record of a producer that numbers its batches is in the log at most once, whatever was repeated.
+    StoredOnce,
     /// A producer's records stand in a partition in the order in which it sent them.
     ProducerOrder,
     /// A record that was acked before another one was sent has the smaller offset.
@@ -69,6 +71,8 @@ impl fmt::Display for Violation {
 pub struct Figures {
     /// Sends.
     pub sent: u64,
+    /// Sends of producers that number their batches.
+    pub idempotent: u64,
     /// Sends that were acknowledged.
     pub acked: u64,
     /// Sends that were refused for good.
@@ -144,8 +148,9 @@ pub fn check(history: &[Event]) -> Verdict {
 
 fn figures(history: &[Event], index: &Index) -> Figures {
     let mut figures = Figures { partitions: count(index.partitions.len()), ..Figures::default() };
-    for send in index.sends.values() {
+    for (value, send) in &index.sends {
         figures.sent += 1;
+        figures.idempotent += u64::from(index.idempotent.contains(&value.producer()));
         match send.outcome {
             index::Outcome::Acked { .. } => figures.acked += 1,
             index::Outcome::Failed => figures.failed += 1,

@@ -4,6 +4,8 @@
 //! An honest history comes from a naive broker: one vector a partition, a flushed end, kills that take the
 //! unflushed records, producers that repeat what was in flight.
 
+use std::cell::Cell;
+
 use super::{Invariant, check};
 use crate::history::{Event, Nanos, Seen, Tp};
 use crate::payload::{Value, mixed};
@@ -192,7 +194,7 @@ fn renumber(records: &mut [Seen]) {
 
 type Mutant = (&'static str, Invariant, fn(&mut Vec<Event>));
 
-const MUTANTS: [Mutant; 22] = [
+const MUTANTS: [Mutant; 23] = [
     ("the tail of the log is gone", Invariant::NoLostAck, |history| {
         change_final(history, |end, records| {
             records.truncate(records.len() / 2);
@@ -328,6 +330,17 @@ const MUTANTS: [Mutant; 22] = [
             *end += 1;
         });
     }),
+    ("a record of an idempotent producer was written twice", Invariant::StoredOnce, |history| {
+        let producer = Cell::new(None);
+        change_final(history, |end, records| {
+            let value = records[7].value;
+            producer.set(value.map(Value::producer));
+            records.push(Seen { offset: *end, value });
+            *end += 1;
+        });
+        let producer = producer.get().expect("a value that was sent");
+        history.insert(0, Event::Idempotent { at: 0, producer });
+    }),
     ("a producer's records were written in another order", Invariant::ProducerOrder, |history| {
         // The send that came last claims to have come first.
         let mut renamed = None;
@@ -443,6 +456,7 @@ fn every_invariant_has_a_mutant() {
         I::MonotoneWatermarks,
         I::FreshWatermarks,
         I::NoStrayDuplicates,
+        I::StoredOnce,
         I::ProducerOrder,
         I::RealTimeOrder,
         I::ContiguousReads,
