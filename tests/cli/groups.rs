@@ -1,5 +1,6 @@
 //! `tidelog group`: groups without members, and groups whose members read.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 
 use rustix::process::Signal;
@@ -126,4 +127,27 @@ fn a_group_that_reads_is_moved_only_when_it_is_said_and_goes_on_there() {
     assert_eq!(offsets(&bench), [0_i64; 0]);
     bench.tidelog(&["group", "rm", "billing", "--yes"]).ok();
     bench.tidelog(&["group", "rm", "billing", "--yes"]).failed(4, &["no group billing"]);
+}
+
+#[test]
+fn a_seek_that_waits_for_members_outlives_a_killed_broker() {
+    let mut bench = shop();
+    let member = bench.member("orders", "billing");
+    bench.wait("all is read", |_| member.values().len() == 20);
+    bench.wait("all is committed", |bench| {
+        let group = bench.tidelog(&["group", "ls", "-o", "json"]).ok().json();
+        group["lag"] == 0 && group["partitions"] == 2
+    });
+    let seek = ["group", "seek", "billing", "--to", "start", "--active", "--wait", "0", "--yes"];
+    let late = bench.tidelog(&seek);
+    // The member may have been about to send its heartbeat.
+    if late.code != Some(0) {
+        late.failed(7, &["not given up within 0 s", "group show"]);
+    }
+    bench.restart_broker();
+    bench.wait("all is read again", |_| member.values().len() >= 40);
+    let again: BTreeSet<String> = member.values().into_iter().skip(20).collect();
+    assert_eq!(again, (0..20).map(|number| number.to_string()).collect());
+    bench.wait("all is committed again", |bench| offsets(bench) == [10, 10]);
+    bench.stop(member);
 }

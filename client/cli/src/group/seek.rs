@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use jiff::Zoned;
 use serde_json::json;
 use tidelog_client::admin::{GroupDescription, Seek, TopicDescription, WhenActive};
-use tidelog_client::{Offset, Position, TopicPartition};
+use tidelog_client::{Error, ErrorKind, Offset, Position, TopicPartition};
 use tokio::time::Instant;
 
 use super::{described, who};
@@ -108,12 +108,25 @@ pub(super) async fn run(args: &SeekArgs, context: &Context) -> Result<(), Failur
     args.confirm.ask(context, &what)?;
     let when_active = if args.active { WhenActive::Move } else { WhenActive::Refuse };
     let deadline = Instant::now() + Duration::from_secs(args.wait);
-    if admin.seek_group(&args.group, &changed, when_active).await? == Seek::Pending {
+    let sought = admin.seek_group(&args.group, &changed, when_active).await;
+    if sought.map_err(|error| refused(&error))? == Seek::Pending {
         context.note(format_args!("waiting for members to give {} up", counted(count, "partition")));
         wait(args, &changed, deadline, context).await?;
     }
     context.note(format_args!("done: {what}"));
     Ok(())
+}
+
+fn refused(error: &Error) -> Failure {
+    let failure = Failure::from(error);
+    match error.kind() {
+        // Members of a classic group are waited for by the broker.
+        ErrorKind::Timeout => failure.with_help(
+            "the group is moved when its members have joined again, unless the broker stops before: \
+             tidelog group show tells",
+        ),
+        _ => failure,
+    }
 }
 
 fn is_active(group: &GroupDescription) -> Failure {
