@@ -52,9 +52,9 @@ impl KafkaStats {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Returns how many there were before.
+    /// Returns how many there are with this one.
     pub(crate) fn count_refused(&self) -> u64 {
-        self.refused.fetch_add(1, Ordering::Relaxed)
+        self.refused.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn count_request(&self) {

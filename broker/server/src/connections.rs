@@ -75,7 +75,7 @@ async fn accept(listener: &TcpListener, stats: &ConnectionStats, cut: &Cancellat
         };
         let Ok(slot) = Arc::clone(&stats.slots).try_acquire_owned() else {
             // A closed connection tells the client more than one that is never answered.
-            if stats.refused.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
+            if (stats.refused.fetch_add(1, Ordering::Relaxed) + 1).is_power_of_two() {
                 tracing::warn!(
                     max = stats.max,
                     "too many connections: new ones are closed (api.connections_max)"
