@@ -13,9 +13,9 @@ use tidelog_model::LeaderEpoch;
 
 use super::floor::Floor;
 use super::journal::{Appended, Journal};
-use super::local_log::LocalLog;
+use super::local_log::{LocalLog, Tail};
 use super::log_dir::{LogDirOptions, Threads};
-use crate::disk::{Disk, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::engine::PartitionId;
 use crate::error::{StorageError, failed};
 
@@ -33,48 +33,74 @@ pub(super) enum Checkpoint {
     Never,
 }
 
+/// What a sync through a handle of its own may tell.
+struct Attempt {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    /// What the segment holds now, before the sync begins.
+    floor: Floor,
+    /// The commit thread's sync that was under way: if that fails, this one may succeed and prove nothing.
+    beside: Option<u64>,
+}
+
 impl LocalLog {
     /// Makes what only the journal holds durable in the segment.
     pub(super) fn checkpoint(&self) -> Checkpoint {
-        loop {
-            let (path, floor) = {
-                let tail = self.tail();
-                if !tail.journaled || tail.removed {
-                    return Checkpoint::Durable;
-                }
-                if tail.failed.is_some() {
-                    return Checkpoint::Never;
-                }
-                (tail.writer.segment.path.clone(), tail.writer.floor())
-            };
-            // A handle of its own: an error of the device is told once to each, and the commit thread must not
-            // miss one that was told here.
-            let file = match self.disk.open(&path, OpenMode::ReadWrite) {
-                Ok(file) => file,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    if self.tail().writer.segment.path == path {
-                        // The partition was removed meanwhile: nothing of it is to be kept.
-                        return Checkpoint::Durable;
-                    }
-                    // Closed, and dropped by retention: the next segment may be in the journal too.
-                    continue;
-                }
-                Err(error) => {
-                    // It says nothing of the bytes.
-                    tracing::warn!(segment = %path.display(), %error, "the journal is freed later");
-                    return Checkpoint::Later;
-                }
-            };
-            return self.settle_checkpoint(&path, floor, file.sync_data());
+        self.make_durable(|tail| tail.journaled)
+    }
+
+    /// Makes durable what a relaxed flush policy has left to the operating system, and notes it; answers nothing
+    /// when there was nothing.
+    pub(super) fn sync_loose(&self) -> Option<Checkpoint> {
+        let wanted = |tail: &Tail| tail.loose && !tail.removed && tail.failed.is_none();
+        let due = wanted(&self.tail());
+        due.then(|| self.make_durable(wanted))
+    }
+
+    fn make_durable(&self, wanted: impl Fn(&Tail) -> bool) -> Checkpoint {
+        match self.attempt(wanted) {
+            Ok(attempt) => self.settle(&attempt, attempt.file.sync_data()),
+            Err(known) => known,
         }
     }
 
-    fn settle_checkpoint(&self, path: &Path, floor: Floor, synced: std::io::Result<()>) -> Checkpoint {
+    fn attempt(&self, wanted: impl Fn(&Tail) -> bool) -> Result<Attempt, Checkpoint> {
+        let tail = self.tail();
+        if !wanted(&tail) || tail.removed {
+            return Err(Checkpoint::Durable);
+        }
+        if tail.failed.is_some() {
+            return Err(Checkpoint::Never);
+        }
+        let path = tail.writer.segment.path.clone();
+        // A handle of its own: an error of the device is told once to each, and the commit thread must not miss
+        // one that was told here. Opened while nothing can be written, so that what fails later is told here, too.
+        match self.disk.open(&path, OpenMode::ReadWrite) {
+            Ok(file) => {
+                let beside = tail.syncing.then_some(tail.syncs);
+                Ok(Attempt { path, file, floor: tail.writer.floor(), beside })
+            }
+            // The partition was removed meanwhile: nothing of it is to be kept.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Checkpoint::Durable),
+            Err(error) => {
+                // It says nothing of the bytes.
+                tracing::warn!(segment = %path.display(), %error, "the segment is synced later");
+                Err(Checkpoint::Later)
+            }
+        }
+    }
+
+    fn settle(&self, attempt: &Attempt, synced: std::io::Result<()>) -> Checkpoint {
+        let Attempt { path, floor, beside, .. } = attempt;
         let mut tail = self.tail();
         match synced {
+            Ok(()) if tail.failed.is_some() => Checkpoint::Never,
+            Ok(()) if tail.syncing && *beside == Some(tail.syncs) => Checkpoint::Later,
             Ok(()) => {
-                tail.journaled = tail.journaled && tail.writer.floor() != floor;
-                self.record_floor(&tail, floor);
+                let more = tail.writer.floor() != *floor;
+                tail.journaled = tail.journaled && more;
+                tail.loose = tail.loose && more;
+                self.record_floor(&tail, *floor);
                 Checkpoint::Durable
             }
             Err(source) => {

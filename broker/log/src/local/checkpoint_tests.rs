@@ -5,8 +5,10 @@ use tidelog_model::batch::{BatchBuilder, Compression};
 use tidelog_model::{Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 use uuid::Uuid;
 
-use crate::config::LogConfig;
-use crate::engine::{AppendFailure, CommitListener, PartitionId, PartitionLog, ReadOutcome, ReadWait};
+use crate::config::{FlushPolicy, LogConfig};
+use crate::engine::{
+    AppendFailure, AppendFailureKind, CommitListener, PartitionId, PartitionLog, ReadOutcome, ReadWait,
+};
 use crate::local::checkpoint::Checkpoint;
 use crate::local::journal::Appended;
 use crate::local::journal_read;
@@ -205,4 +207,49 @@ fn what_ends_after_a_removal_leaves_nothing_to_a_partition_of_the_same_id() {
     let late = Appended { id: id(), segment: Offset::ZERO, position: 0, batches: vec![batch] };
     assert!(!dir.shared_journal().commit(&[(Arc::clone(&log), late)]));
     assert!(journal_read::read_back(&disk, Path::new("/data")).unwrap().is_empty());
+}
+
+fn relaxed(disk: &SimDisk) -> (LogDir, Arc<LocalLog>, Arc<Rejected>) {
+    let (dir, log, heard) = open(disk);
+    log.reconfigure(LogConfig { flush: FlushPolicy::Os, ..LogConfig::default() });
+    (dir, log, heard)
+}
+
+#[test]
+fn what_a_relaxed_policy_has_written_is_durable_and_known_to_be_after_a_pass_of_syncs() {
+    let disk = SimDisk::new(1);
+    let (dir, log, _heard) = relaxed(&disk);
+    append(&dir, &log, 0);
+    append(&dir, &log, 1);
+    assert_eq!(dir.sync_loose().unwrap(), 1);
+    assert_eq!(dir.sync_loose().unwrap(), 0, "nothing was written since");
+    append(&dir, &log, 2);
+    let path = log.tail().writer.segment.path.clone();
+    let end = log.tail().writer.end();
+    assert_eq!(dir.sync_loose().unwrap(), 1);
+    drop((log, dir));
+    for ended in [disk.kill(), disk.crash(1), disk.crash(2)] {
+        let (_dir, log, _heard) = open(&ended);
+        assert_eq!(log.tail().writer.end(), end);
+    }
+    // Below the floor a start takes no broken byte for a torn tail.
+    let broken = disk.kill();
+    broken.corrupt(&path, 3, 1).unwrap();
+    let (_dir, log, _heard) = open(&broken);
+    assert!(log.is_damaged());
+}
+
+#[test]
+fn a_pass_of_syncs_that_fails_ends_the_partition_and_promises_nothing() {
+    let disk = SimDisk::new(1);
+    let (dir, log, heard) = relaxed(&disk);
+    append(&dir, &log, 0);
+    let floor = dir.floors.get(id());
+    disk.fail_always(CallKind::SyncData, Some(Fault::Io));
+    assert_eq!(dir.sync_loose().unwrap(), 0);
+    disk.fail_always(CallKind::SyncData, None);
+    assert_eq!(dir.sync_loose().unwrap(), 0, "it is not tried again");
+    assert_eq!(dir.floors.get(id()), floor);
+    let failed = heard.0.lock().unwrap();
+    assert!(matches!(failed.as_slice(), [AppendFailure { kind: AppendFailureKind::Failed { .. }, .. }]));
 }

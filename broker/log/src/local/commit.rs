@@ -197,8 +197,11 @@ impl Committer {
         for log in due.iter().filter_map(|id| self.log(*id)) {
             let file = {
                 let mut tail = log.tail();
-                tail.syncing = tail.failed.is_none() && tail.writer.dirty;
-                tail.syncing.then(|| Arc::clone(&tail.writer.segment.file))
+                let due = tail.failed.is_none() && tail.writer.dirty;
+                due.then(|| {
+                    tail.begin_sync();
+                    Arc::clone(&tail.writer.segment.file)
+                })
             };
             if let Some(file) = file
                 && let Some(failure) = settle_sync(&log, file.sync_data())
@@ -246,7 +249,7 @@ fn write(log: &Arc<LocalLog>, pending: Vec<Pending>) -> Outcome {
             // What lies before it must be durable, or in the journal as well.
             let appended = appended.filter(|_| !tail.loose);
             outcome.sync = Some(Unsynced { file, appended });
-            tail.syncing = true;
+            tail.begin_sync();
         } else {
             tail.loose = true;
         }

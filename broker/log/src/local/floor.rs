@@ -4,7 +4,8 @@
 //! invalid byte below the floor is known to have been durable once, so it is damage and not a torn write; an
 //! invalid byte above it is a torn write, whatever follows it (batches of one unsynced window reach the disk
 //! in any order). The table is written after the sync it tells of and is not synced itself each time: it may
-//! lag behind, never lead.
+//! lag behind, never lead. After a sync of the table that failed, a later one proves nothing about what was
+//! written before: the next one writes all of it anew, into another file.
 //!
 //! ```text
 //! slot = two entries of 64 bytes, written in turn; the one with the higher sequence counts
@@ -15,7 +16,8 @@
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tidelog_model::{Offset, PartitionIndex, TopicId};
 use uuid::Uuid;
@@ -25,6 +27,7 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::engine::PartitionId;
 use crate::error::{StorageError, failed};
 
+const NAME: &str = "floor";
 const ENTRY_BYTES: usize = 64;
 const SLOT_BYTES: u64 = 128;
 
@@ -56,15 +59,19 @@ struct Slots {
 /// The table of all partitions of a data directory.
 #[derive(Debug)]
 pub(super) struct FloorTable {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    /// Taken after the slots.
+    file: RwLock<Arc<dyn DiskFile>>,
     slots: Mutex<Slots>,
+    /// A sync has failed, and the file was not replaced since.
+    doubtful: AtomicBool,
 }
 
 impl FloorTable {
     /// Opens or creates the table below `root`.
-    pub(super) fn open(disk: &dyn Disk, root: &Path) -> Result<Self, StorageError> {
-        let path = root.join("floor");
+    pub(super) fn open(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, StorageError> {
+        let path = root.join(NAME);
         let file = disk.open(&path, OpenMode::Create).map_err(failed("open", &path))?;
         // What a failed sync has left in the cache may not be on the device.
         file.drop_cache(0).map_err(failed("drop the cache of", &path))?;
@@ -82,7 +89,8 @@ impl FloorTable {
                 None => slots.free.push(number),
             }
         }
-        Ok(Self { path, file, slots: Mutex::new(slots) })
+        let (file, slots) = (RwLock::new(file), Mutex::new(slots));
+        Ok(Self { disk, path, file, slots, doubtful: AtomicBool::new(false) })
     }
 
     /// The floor of a partition, if one was ever recorded.
@@ -129,18 +137,23 @@ impl FloorTable {
     fn write(&self, id: PartitionId, slot: Slot) -> Result<(), StorageError> {
         let place = slot.number * SLOT_BYTES + (slot.sequence % 2) * file::wide(ENTRY_BYTES);
         let entry = encode(id, slot.sequence, slot.floor);
-        file::write_all(self.file.as_ref(), &mut [IoSlice::new(&entry)], place)
+        file::write_all(self.file().as_ref(), &mut [IoSlice::new(&entry)], place)
             .map_err(failed("write", &self.path))
+    }
+
+    fn file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Forgets a partition that is gone.
     pub(super) fn remove(&self, id: PartitionId) -> Result<(), StorageError> {
-        let Some(slot) = self.lock().used.get(&id).copied() else { return Ok(()) };
+        // Locked, so that it is not written anew meanwhile.
+        let mut slots = self.lock();
+        let Some(slot) = slots.used.get(&id).copied() else { return Ok(()) };
         let empty = [0; 2 * ENTRY_BYTES];
-        file::write_all(self.file.as_ref(), &mut [IoSlice::new(&empty)], slot.number * SLOT_BYTES)
+        file::write_all(self.file().as_ref(), &mut [IoSlice::new(&empty)], slot.number * SLOT_BYTES)
             .map_err(failed("write", &self.path))?;
         // Only now, so that a removal that is tried again does not pass over it.
-        let mut slots = self.lock();
         slots.used.remove(&id);
         slots.free.push(slot.number);
         Ok(())
@@ -153,7 +166,40 @@ impl FloorTable {
 
     /// Makes the table itself durable.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
-        self.file.sync_data().map_err(failed("sync", &self.path))
+        if self.doubtful.load(Ordering::Acquire) {
+            return self.write_anew();
+        }
+        let file = self.file();
+        let synced = file.sync_data().map_err(failed("sync", &self.path));
+        if synced.is_err() {
+            self.doubtful.store(true, Ordering::Release);
+        }
+        // Another one may have failed before this one, and in front of it.
+        if synced.is_ok() && self.doubtful.load(Ordering::Acquire) { self.write_anew() } else { synced }
+    }
+
+    /// Puts a file with all that is known in the place of one of which nothing is known any more.
+    fn write_anew(&self) -> Result<(), StorageError> {
+        let slots = self.lock();
+        if !self.doubtful.load(Ordering::Acquire) {
+            drop(slots);
+            return self.sync();
+        }
+        let mut content = vec![0; usize::try_from(slots.next * SLOT_BYTES).unwrap_or(0)];
+        for (id, slot) in &slots.used {
+            let place = slot.number * SLOT_BYTES + (slot.sequence % 2) * file::wide(ENTRY_BYTES);
+            let entry = encode(*id, slot.sequence, slot.floor);
+            let place = usize::try_from(place).ok().and_then(|place| content.get_mut(place..));
+            if let Some(place) = place.and_then(|place| place.first_chunk_mut::<ENTRY_BYTES>()) {
+                place.copy_from_slice(&entry);
+            }
+        }
+        let root = self.path.parent().unwrap_or(Path::new("."));
+        file::replace(self.disk.as_ref(), root, NAME, &content)?;
+        let file = self.disk.open(&self.path, OpenMode::ReadWrite).map_err(failed("open", &self.path))?;
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+        self.doubtful.store(false, Ordering::Release);
+        Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Slots> {

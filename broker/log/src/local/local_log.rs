@@ -73,12 +73,22 @@ pub(super) struct Tail {
     pub(super) failed: Option<String>,
     /// The commit thread is syncing the active segment.
     pub(super) syncing: bool,
+    /// How many times it has begun to.
+    pub(super) syncs: u64,
     /// Bytes of the active segment are durable in the journal only.
     pub(super) journaled: bool,
     /// Bytes of the active segment are not durable at all, because the policy did not ask for it.
     pub(super) loose: bool,
     /// The partition is being removed: nothing of it is to be noted any more, its id may be used again.
     pub(super) removed: bool,
+}
+
+impl Tail {
+    /// The commit thread goes to sync the active segment.
+    pub(super) const fn begin_sync(&mut self) {
+        self.syncing = true;
+        self.syncs = self.syncs.wrapping_add(1);
+    }
 }
 
 /// A partition of a data directory.
@@ -156,6 +166,7 @@ impl LocalLog {
                 incarnation: 0,
                 failed,
                 syncing: false,
+                syncs: 0,
                 journaled: false,
                 loose: false,
                 removed: false,

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicName};
 use uuid::Uuid;
 
-use super::checkpoint::SharedJournal;
+use super::checkpoint::{Checkpoint, SharedJournal};
 use super::commit::Committer;
 use super::compact_swap::{self, Progress};
 use super::epochs::Epochs;
@@ -107,7 +107,7 @@ impl LogDir {
         identity::check_format(disk.as_ref(), root)?;
         let identity = identity::begin_epoch(disk.as_ref(), root)?;
         let clean = identity::take_clean_mark(disk.as_ref(), root)?;
-        let floors = Arc::new(FloorTable::open(disk.as_ref(), root)?);
+        let floors = Arc::new(FloorTable::open(Arc::clone(&disk), root)?);
         file::ensure_dir(disk.as_ref(), root, TOPICS)?;
         let queue = Arc::new(CommitQueue::default());
         let pool = SyncPool::new(options.sync_threads).map_err(failed("start threads for", root))?;
@@ -322,6 +322,21 @@ impl LogDir {
     /// One round of group commit on the caller's thread; answers whether there was anything to do.
     pub fn commit_round(&self) -> bool {
         self.committer.round()
+    }
+
+    /// Makes durable, segment by segment, what relaxed flush policies have left to the operating system, so that
+    /// the next start need not read it; returns how many segments. Blocks on the device. A partition whose sync
+    /// fails takes no more writes, and its owner is told.
+    ///
+    /// # Errors
+    /// When what was made durable could not be noted durably: after a power cut, the next start reads more.
+    pub fn sync_loose(&self) -> Result<usize, StorageError> {
+        let logs = self.committer.logs();
+        let synced = logs.iter().filter(|log| log.sync_loose() == Some(Checkpoint::Durable)).count();
+        if synced > 0 {
+            self.floors.sync()?;
+        }
+        Ok(synced)
     }
 
     /// Makes everything durable and marks the end as clean. What is appended afterwards is rejected.

@@ -9,7 +9,7 @@ use tidelog_log::sim_disk::{Fault, SimDisk};
 use super::model::{Broken, Cut};
 use super::planted::Plant;
 use super::reached::Reached;
-use super::world::{Trouble, World};
+use super::world::{Trouble, World, failed};
 
 /// Which life to live.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,21 @@ pub(crate) fn live(life: Life) -> Result<Reached, Broken> {
 
 fn end(world: &mut World, power: bool) -> (SimDisk, Cut) {
     if power { (world.sim.crash(world.rng.next()), Cut::Power) } else { (world.sim.kill(), Cut::Process) }
+}
+
+impl World {
+    /// Makes durable what relaxed policies have left to the operating system, as the owner does from time to time.
+    pub(crate) fn sync_loose(&mut self) -> Result<(), Trouble> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        let synced = dir.sync_loose();
+        self.hear()?;
+        self.reached.loose_synced += synced.map_err(failed)? as u64;
+        // A segment that could not be opened is synced the next time.
+        if !self.faulty && !self.sim.is_stopped() {
+            self.parts.iter_mut().filter(|part| part.log.is_some()).for_each(|part| part.model.synced());
+        }
+        Ok(())
+    }
 }
 
 /// Works until the machine stops or it has been long enough.

@@ -193,6 +193,11 @@ impl Model {
         self.written = self.durable;
     }
 
+    /// All that is written is durable.
+    pub(crate) fn synced(&mut self) {
+        self.durable = self.durable.max(self.written);
+    }
+
     /// What is certain once a run has ended cleanly.
     pub(crate) fn closed(&mut self) {
         self.durable = self.durable.max(self.committed);

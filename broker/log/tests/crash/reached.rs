@@ -14,6 +14,7 @@ pub(crate) struct Reached {
     pub(crate) clean_ends: u64,
     pub(crate) saved: u64,
     pub(crate) aborted: u64,
+    pub(crate) loose_synced: u64,
 }
 
 impl Reached {
@@ -29,12 +30,13 @@ impl Reached {
         self.clean_ends += other.clean_ends;
         self.saved += other.saved;
         self.aborted += other.aborted;
+        self.loose_synced += other.loose_synced;
     }
 
     pub(crate) fn everything(&self) -> bool {
         let rest = [self.ends_inside_recovery, self.torn_tails, self.refused_on_full_disk, self.trims];
-        let more =
-            [self.retained, self.compactions, self.removals, self.clean_ends, self.saved, self.aborted];
-        rest.iter().chain(&more).all(|count| *count > 0)
+        let more = [self.retained, self.compactions, self.removals, self.clean_ends];
+        let newer = [self.saved, self.aborted, self.loose_synced];
+        rest.iter().chain(&more).chain(&newer).all(|count| *count > 0)
     }
 }

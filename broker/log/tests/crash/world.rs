@@ -64,7 +64,7 @@ pub(crate) struct World {
     pub(crate) rng: SimRng,
     pub(crate) sim: SimDisk,
     plant: Plant,
-    dir: Option<LogDir>,
+    pub(crate) dir: Option<LogDir>,
     pub(crate) parts: Vec<Part>,
     now: i64,
     epoch: i32,
@@ -281,9 +281,10 @@ impl World {
             82..86 => self.reconfigure(at),
             86..88 => self.remove(at),
             88..90 => self.toggle_full(),
-            90..94 => self.look(at),
-            94..96 => self.look_committed(at),
-            96..98 => self.save_producers(at),
+            90..93 => self.look(at),
+            93 => self.look_committed(at),
+            94..96 => self.save_producers(at),
+            96..98 => self.sync_loose(),
             _ => self.close(),
         }
     }
@@ -335,7 +336,7 @@ impl World {
         Ok(())
     }
 
-    fn hear(&mut self) -> Result<(), Broken> {
+    pub(crate) fn hear(&mut self) -> Result<(), Broken> {
         for part in &mut self.parts {
             let sent = part.model.batches.len();
             part.model.hear(part.ear.take(), part.config.flush)?;

@@ -11,6 +11,10 @@ use crate::partition::Partition;
 /// The shortest time between two rounds of writing down producers.
 const SAVING_PAUSE: Duration = Duration::from_millis(100);
 
+/// The time between two passes over what relaxed flush policies leave to the operating system. So much of what is
+/// appended a start reads again after a kill.
+const LOOSE_SYNC_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Partitions that write down producers at one time: they wait for the device.
 const SAVED_SIDE_BY_SIDE: usize = 8;
 
@@ -25,7 +29,8 @@ impl Broker {
         // What this start has read is not to be read by the next one again.
         self.inner.shared.want_saving();
         let saving = tokio::spawn(save_producers(Arc::downgrade(&self.inner)));
-        tasks.extend([maintenance, disk, saving]);
+        let syncing = tokio::spawn(sync_loose(Arc::downgrade(&self.inner)));
+        tasks.extend([maintenance, disk, saving, syncing]);
     }
 
     /// Looks at the free space; refuses or allows produce accordingly.
@@ -82,6 +87,19 @@ async fn maintain(broker: Weak<Inner>, every: Duration) {
         tokio::time::sleep(every).await;
         let Some(inner) = broker.upgrade() else { return };
         Broker { inner }.maintain_once().await;
+    }
+}
+
+async fn sync_loose(broker: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(LOOSE_SYNC_INTERVAL).await;
+        let Some(log_dir) = broker.upgrade().map(|inner| Arc::clone(&inner.log_dir)) else { return };
+        let failed = match tokio::task::spawn_blocking(move || log_dir.sync_loose()).await {
+            Ok(Ok(_)) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(failed, "the next start after a power cut may have to read more");
     }
 }
 
