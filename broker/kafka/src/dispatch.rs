@@ -13,8 +13,9 @@ use crate::api;
 use crate::api::produce::NotBegun;
 use crate::context::{Call, Context};
 use crate::frame::Frame;
-use crate::header::{self, HeaderError};
+use crate::header::{self, HeaderError, RequestHead};
 use crate::response::Response;
+use crate::stats::{Counted, OpenRequest};
 use crate::versions::{
     self, API_VERSIONS, Api, FETCH, INIT_PRODUCER_ID, LIST_OFFSETS, METADATA, OFFSET_FOR_LEADER_EPOCH,
     PRODUCE,
@@ -61,7 +62,7 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<Outcome, Refused>> 
 pub(crate) struct Begun {
     pub(crate) correlation_id: i32,
     pub(crate) flexible_header: bool,
-    pub(crate) pending: Pending,
+    pub(crate) pending: Counted,
 }
 
 /// Begins a request. What must happen in the order of requests, appending, has happened when this returns;
@@ -69,13 +70,35 @@ pub(crate) struct Begun {
 pub(crate) async fn begin(context: &Arc<Context>, frame: Frame) -> Result<Begun, Refused> {
     let Frame { mut bytes, permit } = frame;
     let head = header::take_head(&mut bytes)?;
-    let (key, version) = (head.api_key, head.api_version);
+    let key = head.api_key;
     let api = versions::find(key).ok_or(Refused::UnknownApi { key })?;
+    let open = OpenRequest::new(Arc::clone(&context.shared.stats), api);
+    match begin_api(context, api, &head, bytes, permit).await {
+        Ok((pending, flexible_header)) => {
+            let (correlation_id, pending) = (head.correlation_id, Counted::new(pending, open));
+            Ok(Begun { correlation_id, flexible_header, pending })
+        }
+        Err(refused) => {
+            open.refused();
+            Err(refused)
+        }
+    }
+}
+
+/// Begins a request of a known API. Returns what resolves to its answer, and whether that has a flexible header.
+async fn begin_api(
+    context: &Arc<Context>,
+    api: &'static Api,
+    head: &RequestHead,
+    mut bytes: Bytes,
+    permit: Option<AdmitPermit>,
+) -> Result<(Pending, bool), Refused> {
+    let (key, version) = (head.api_key, head.api_version);
     if key == API_VERSIONS && !(api.min..=api.max).contains(&version) {
         // The body is of a form that is not known here, so it is not looked at.
         let answer = encode(api, &api::api_versions::unsupported(), 0);
         let pending: Pending = Box::pin(async move { answer });
-        return Ok(Begun { correlation_id: head.correlation_id, flexible_header: false, pending });
+        return Ok((pending, false));
     }
     if !(api.min..=api.max).contains(&version) {
         return Err(Refused::Version { name: api.name, version, min: api.min, max: api.max });
@@ -89,8 +112,7 @@ pub(crate) async fn begin(context: &Arc<Context>, frame: Frame) -> Result<Begun,
         drop(permit);
         route(api, Arc::clone(context), call, bytes)?
     };
-    let flexible_header = api.has_flexible_response_header(version);
-    Ok(Begun { correlation_id: head.correlation_id, flexible_header, pending })
+    Ok((pending, api.has_flexible_response_header(version)))
 }
 
 /// A request that waits for its turn to be answered.

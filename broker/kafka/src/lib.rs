@@ -40,5 +40,5 @@ mod writer;
 pub use context::KafkaOptions;
 pub use listener::serve;
 pub use skipped::{SKIPPED, Skipped};
-pub use stats::KafkaStats;
+pub use stats::{KafkaStats, REQUEST_BUCKETS_MS, RequestEnd, RequestStats};
 pub use versions::{APIS, Api};

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_core::group::consumer::TopicsView;
+use tidelog_core::group::consumer::{ConsumerGroupEvent, TopicsView};
 use tidelog_core::group::{
     GroupConfig, GroupEvent, GroupLimits, GroupReply, GroupRequest, Groups, Input, Output, Token,
 };
@@ -223,6 +223,7 @@ impl Worker {
 
     /// Makes what has changed durable, then lets the answers leave.
     async fn finish(&mut self, now: Timestamp, out: Output) {
+        let (classic, consumer) = rebalances(&out.events);
         if let Err(error) = self.append(now, out.events).await {
             tracing::warn!(topic = %self.partition.topic(), %error, "events of groups were not stored");
             let closing = error.code == ErrorCode::ShuttingDown;
@@ -232,6 +233,8 @@ impl Worker {
             self.replayed = None;
             return;
         }
+        self.partition.metrics().rebalances_classic.add(classic);
+        self.partition.metrics().rebalances_consumer.add(consumer);
         for (token, answer) in out.replies {
             if let Some(waiting) = self.waiting.remove(&token) {
                 // Whoever stopped waiting does not want the answer.
@@ -315,6 +318,19 @@ impl Worker {
             Err(error) => tracing::warn!(%topic, %error, "the log before a snapshot could not be dropped"),
         }
     }
+}
+
+/// How many new generations of classic groups, and epochs of consumer groups, these events are.
+fn rebalances(events: &[GroupEvent]) -> (u64, u64) {
+    let classic = |event: &&GroupEvent| match event {
+        GroupEvent::ClassicStored { image, .. } => !image.members.is_empty(),
+        _ => false,
+    };
+    let consumer = |event: &&GroupEvent| match event {
+        GroupEvent::Consumer { event, .. } => matches!(event, ConsumerGroupEvent::GroupEpochRaised { .. }),
+        _ => false,
+    };
+    (count(events.iter().filter(classic).count()), count(events.iter().filter(consumer).count()))
 }
 
 fn not_available(why: &str) -> BrokerError {

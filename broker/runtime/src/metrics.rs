@@ -93,6 +93,12 @@ pub struct Metrics {
     pub records_in: Counter,
     /// Their bytes.
     pub bytes_in: Counter,
+    /// Batches of idempotent producers that were stored already and came again.
+    pub duplicates_in: Counter,
+    /// New generations of classic groups that were stored.
+    pub rebalances_classic: Counter,
+    /// New epochs of consumer groups that were stored.
+    pub rebalances_consumer: Counter,
     /// Reads that returned batches.
     pub reads: Counter,
     /// The bytes they returned.

@@ -179,6 +179,7 @@ impl Partition {
             Ok(AppendDecision::Append { base_offset }) => base_offset,
             Ok(AppendDecision::Duplicate(first)) => {
                 let ack = owner.duplicate(first.last_offset.next(), acks);
+                self.shared.metrics.duplicates_in.add(1);
                 return Ok(Appended {
                     base_offset: first.base_offset(),
                     duplicate: true,
@@ -210,6 +211,11 @@ impl Partition {
             log_start,
             ack,
         })
+    }
+
+    /// What the broker counts.
+    pub(crate) fn metrics(&self) -> &crate::metrics::Metrics {
+        &self.shared.metrics
     }
 
     /// The watermarks now.

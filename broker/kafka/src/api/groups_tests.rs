@@ -119,6 +119,7 @@ async fn a_group_is_joined_described_and_left_in_every_version() {
         });
         encodes(&leave_group::handle(bench.context(), call(version), request).await, LEAVE_GROUP, version);
     }
+    assert!(bench.broker().metrics().rebalances_classic.get() > 0, "new generations are counted");
 }
 
 #[tokio::test]
@@ -207,6 +208,7 @@ async fn a_consumer_protocol_group_is_joined_and_described_in_every_version() {
         assert_eq!(answer.groups[1].error_code, 69);
         encodes(&answer, CONSUMER_GROUP_DESCRIBE, version);
     }
+    assert!(bench.broker().metrics().rebalances_consumer.get() > 0, "new epochs are counted");
 }
 
 #[tokio::test]

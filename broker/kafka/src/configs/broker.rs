@@ -54,6 +54,33 @@ const ROWS: &[Row] = &[
         "kafka.fetch_bytes: the most bytes of records in one answer to a fetch.",
     ),
     row(
+        "group.consumer.assignors",
+        LIST,
+        |broker, _| {
+            let assignors = broker.group_config.consumer.assignors.iter();
+            assignors.map(|assignor| assignor.name()).collect::<Vec<_>>().join(",")
+        },
+        "How partitions of consumer groups can be assigned; the first is the default.",
+    ),
+    row(
+        "group.consumer.heartbeat.interval.ms",
+        INT,
+        |broker, _| broker.group_config.consumer.heartbeat_interval_ms.to_string(),
+        "groups.consumer_heartbeat_interval: how often members of consumer groups send heartbeats.",
+    ),
+    row(
+        "group.consumer.max.size",
+        INT,
+        |broker, _| broker.group_config.consumer.members_max.to_string(),
+        "groups.consumer_members_max: the most members of a consumer group.",
+    ),
+    row(
+        "group.consumer.session.timeout.ms",
+        INT,
+        |broker, _| broker.group_config.consumer.session_timeout_ms.to_string(),
+        "groups.consumer_session_timeout: how long a member of a consumer group may be silent.",
+    ),
+    row(
         "group.initial.rebalance.delay.ms",
         INT,
         |broker, _| broker.group_config.initial_rebalance_delay_ms.to_string(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidelog_kafka::KafkaOptions;
+use tidelog_kafka::{KafkaOptions, RequestEnd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{PRODUCE, SOON, Server, batch, decode, frame, produce};
@@ -39,6 +39,13 @@ async fn a_client_that_breaks_the_protocol_is_cut_off_and_nobody_else() {
         assert_eq!(server.stats.broken(), count, "{bytes:?}");
     }
     assert_eq!(healthy.produce(-1, &[(0, batch(&["b"]))]).await, [(0, 1)]);
+    // Of an API that does not exist nothing is counted but the connection.
+    let (_, produced) = server.stats.apis().find(|(api, _)| api.name == "Produce").unwrap();
+    let ends = RequestEnd::ALL.map(|end| produced.ended(end));
+    assert_eq!((ends, produced.in_flight()), ([2, 2, 0], 0));
+    let (counts, seconds) = produced.durations();
+    assert_eq!(counts.iter().sum::<u64>(), 4);
+    assert!(seconds > 0.0);
 }
 
 #[tokio::test]

@@ -83,3 +83,17 @@ fn mistakes_name_their_place_and_the_remedy() {
     let missing = load(&Inputs { file: Some("/nowhere/x.toml".into()), ..Inputs::default() }).unwrap_err();
     assert!(missing.message.contains("/nowhere/x.toml (--config)"), "{missing}");
 }
+
+#[test]
+fn timeouts_of_groups_must_go_together() {
+    let flags = [("groups.consumer_session_timeout", "20s"), ("groups.consumer_heartbeat_interval", "7s")];
+    let group = config("", &[], &flags).unwrap().broker_options(None).group_config.consumer;
+    assert_eq!((group.session_timeout_ms, group.heartbeat_interval_ms), (20_000, 7_000));
+    for (shorter, longer, what) in [
+        ("groups.consumer_heartbeat_interval", "groups.consumer_session_timeout", "50s"),
+        ("groups.session_timeout_min", "groups.session_timeout_max", "1h"),
+    ] {
+        let error = config("", &[], &[(shorter, what)]).unwrap_err().to_string();
+        assert!(error.contains(shorter) && error.contains(longer) && error.contains("--set"), "{error}");
+    }
+}

@@ -97,6 +97,12 @@ keys! {
     "groups.session_timeout_max" Text group_session_timeout_max: positive_duration, show_time,
         "the longest session timeout a member may ask for (group.max.session.timeout.ms)";
     "groups.members_max" Bare group_members_max: count, show_plain, "members of one group (group.max.size)";
+    "groups.consumer_session_timeout" Text group_consumer_session_timeout: positive_duration, show_time,
+        "how long a member of a consumer group (KIP-848) may be silent (group.consumer.session.timeout.ms)";
+    "groups.consumer_heartbeat_interval" Text group_consumer_heartbeat_interval: positive_duration, show_time,
+        "how often members of consumer groups are asked to send heartbeats (group.consumer.heartbeat.interval.ms)";
+    "groups.consumer_members_max" Bare group_consumer_members_max: count, show_plain,
+        "members of one consumer group (group.consumer.max.size)";
     "groups.offsets_retention" Text group_offsets_retention: positive_duration, show_time,
         "how long offsets of groups without members are kept (offsets.retention.minutes)";
     "log.level" Text log_level: level, show_text, "error, warn, info, debug or trace, or a filter per module";

@@ -45,6 +45,7 @@ pub fn load(inputs: &Inputs) -> Result<Config, ConfigError> {
     for (key, value, flag) in &inputs.flags {
         config.set(key, value, Source::Flag(flag.clone()))?;
     }
+    config.check_timeouts()?;
     Ok(config)
 }
 

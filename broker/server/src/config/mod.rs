@@ -170,6 +170,12 @@ pub struct Config {
     pub group_session_timeout_max: Duration,
     /// The most members of a group.
     pub group_members_max: usize,
+    /// How long a member of a consumer group (KIP-848) may be silent.
+    pub group_consumer_session_timeout: Duration,
+    /// How often members of consumer groups are asked to send heartbeats.
+    pub group_consumer_heartbeat_interval: Duration,
+    /// The most members of a consumer group.
+    pub group_consumer_members_max: usize,
     /// How long offsets of groups without members are kept.
     pub group_offsets_retention: Duration,
     /// The log level, or a filter per module.
@@ -231,6 +237,9 @@ impl Config {
             group_session_timeout_min: Duration::from_secs(6),
             group_session_timeout_max: Duration::from_secs(30 * 60),
             group_members_max: options.group_limits.members_max,
+            group_consumer_session_timeout: Duration::from_secs(45),
+            group_consumer_heartbeat_interval: Duration::from_secs(5),
+            group_consumer_members_max: options.group_config.consumer.members_max,
             group_offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             log_level: "info".to_owned(),
             log_format: LogFormat::Auto,
@@ -259,6 +268,25 @@ impl Config {
         }
         self.sources.insert(name.to_owned(), source);
         Ok(())
+    }
+
+    /// Timeouts of groups that only make sense together.
+    fn check_timeouts(&self) -> Result<(), ConfigError> {
+        let pairs = [
+            ("groups.session_timeout_min", "groups.session_timeout_max"),
+            ("groups.consumer_heartbeat_interval", "groups.consumer_session_timeout"),
+        ];
+        let of = [
+            (self.group_session_timeout_min, self.group_session_timeout_max),
+            (self.group_consumer_heartbeat_interval, self.group_consumer_session_timeout),
+        ];
+        match pairs.iter().zip(of).find(|(_, (shorter, longer))| shorter > longer) {
+            None => Ok(()),
+            Some(((shorter, longer), _)) => {
+                let (at, there) = (self.source(shorter), self.source(longer));
+                Err(ConfigError::new(format!("{shorter} ({at}) must not be longer than {longer} ({there})")))
+            }
+        }
     }
 
     fn source(&self, name: &str) -> &Source {
@@ -320,7 +348,12 @@ impl Config {
 
     fn group_config(&self) -> GroupConfig {
         let ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        let mut consumer = GroupConfig::default().consumer;
+        consumer.session_timeout_ms = ms(self.group_consumer_session_timeout);
+        consumer.heartbeat_interval_ms = ms(self.group_consumer_heartbeat_interval);
+        consumer.members_max = self.group_consumer_members_max;
         GroupConfig {
+            consumer,
             initial_rebalance_delay_ms: ms(self.group_initial_rebalance_delay),
             min_session_timeout_ms: ms(self.group_session_timeout_min),
             max_session_timeout_ms: ms(self.group_session_timeout_max),

@@ -3,6 +3,7 @@
 //! **Invariant:** the number of series is bounded. Labels are names of calls, codes and reasons, and of
 //! partitions up to a configured number of them.
 
+mod groups;
 mod partitions;
 mod process;
 mod writer;
@@ -17,7 +18,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use tidelog_grpc::{DURATION_BUCKETS_MS, Services};
-use tidelog_kafka::KafkaStats;
+use tidelog_kafka::{KafkaStats, REQUEST_BUCKETS_MS, RequestEnd};
 use tidelog_runtime::Broker;
 
 pub(crate) use self::process::disk_space;
@@ -71,6 +72,7 @@ impl Collector for Sources {
         self.write_calls(&mut out)?;
         self.write_records(&mut out)?;
         self.write_storage(&mut out)?;
+        groups::write(&mut out, &self.broker)?;
         partitions::write(&mut out, &self.broker, self.partition_series_max)
     }
 }
@@ -108,19 +110,34 @@ impl Sources {
     fn write_calls(&self, out: &mut Writer<'_>) -> fmt::Result {
         let metrics = self.services.metrics();
         let of = |api: &'static str| [("protocol", "grpc"), ("api", api)];
+        let of_kafka = |api: &'static str| [("protocol", "kafka"), ("api", api)];
+        let kafka = || self.kafka.iter().flat_map(|kafka| kafka.apis());
         let codes = metrics.iter().flat_map(|(api, stats)| {
             stats.codes().map(move |(code, count)| {
                 ([("protocol", "grpc"), ("api", api.name()), ("code", writer::code_name(code))], count)
             })
         });
+        let ends = kafka().flat_map(|(api, stats)| {
+            RequestEnd::ALL.into_iter().map(move |end| {
+                let labels = [("protocol", "kafka"), ("api", api.name), ("code", writer::end_name(end))];
+                (labels, stats.ended(end))
+            })
+        });
+        let codes = codes.chain(ends.filter(|(_, count)| *count > 0));
         out.counters("tidelog_requests", "Calls that ended, by their code", codes)?;
         let in_flight = metrics.iter().map(|(api, stats)| (of(api.name()), stats.in_flight()));
+        let in_flight = in_flight.chain(kafka().map(|(api, stats)| (of_kafka(api.name), stats.in_flight())));
         out.gauges("tidelog_requests_inflight", "Calls that are served now", in_flight)?;
         let durations = metrics.iter().map(|(api, stats)| {
             let (counts, sum_seconds) = stats.durations();
             let bounds = DURATION_BUCKETS_MS.iter().map(|ms| ms / 1_000.0).chain([f64::INFINITY]);
             (of(api.name()), bounds.zip(counts).collect::<Vec<_>>(), sum_seconds)
         });
+        let durations = durations.chain(kafka().map(|(api, stats)| {
+            let (counts, sum_seconds) = stats.durations();
+            let bounds = REQUEST_BUCKETS_MS.iter().map(|ms| ms / 1_000.0).chain([f64::INFINITY]);
+            (of_kafka(api.name), bounds.zip(counts).collect::<Vec<_>>(), sum_seconds)
+        }));
         let called = durations.filter(|(_, buckets, _)| buckets.iter().any(|(_, count)| *count > 0));
         out.histograms("tidelog_request_duration_seconds", "How long calls took", called)
     }
@@ -130,6 +147,8 @@ impl Sources {
         out.counter("tidelog_produce_batches", "Batches that clients appended", metrics.batches_in.get())?;
         out.counter("tidelog_produce_records", "Records in them", metrics.records_in.get())?;
         out.counter("tidelog_produce_bytes", "Their bytes", metrics.bytes_in.get())?;
+        let again = "Batches of idempotent producers that were stored already and sent again";
+        out.counter("tidelog_produce_duplicates", again, metrics.duplicates_in.get())?;
         let rejected = [
             ("invalid", &metrics.rejected_invalid),
             ("overloaded", &metrics.rejected_overloaded),

@@ -6,6 +6,7 @@ use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
+use tidelog_kafka::RequestEnd;
 use tonic::Code;
 
 /// A bucket's upper bound and how many observations fall into it alone.
@@ -114,6 +115,15 @@ impl Gauge for usize {
 
     fn value(self) -> u64 {
         u64::try_from(self).unwrap_or(u64::MAX)
+    }
+}
+
+/// How a request of a Kafka client ended, in the words of [`code_name`] as far as they fit.
+pub(super) const fn end_name(end: RequestEnd) -> &'static str {
+    match end {
+        RequestEnd::Answered => "OK",
+        RequestEnd::Refused => "REFUSED",
+        RequestEnd::Cancelled => "CANCELLED",
     }
 }
 
