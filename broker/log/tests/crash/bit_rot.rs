@@ -12,17 +12,18 @@ use bytes::Bytes;
 use tidelog_log::disk::{Disk, OpenMode};
 use tidelog_log::sim_disk::{SimDisk, SimRng};
 use tidelog_log::{
-    Bounds, CleanupPolicy, CommitListener, LogConfig, LogDir, LogDirOptions, OpenError, OpenedLog,
-    PartitionId, PartitionLog, ProducerEntry, ReadOutcome, ReadWait, Threads,
+    AbortedTransaction, Bounds, CleanupPolicy, CommitListener, LogConfig, LogDir, LogDirOptions, OpenError,
+    OpenedLog, PartitionId, PartitionLog, ProducerEntry, ReadOutcome, ReadWait, Threads,
 };
-use tidelog_model::batch::RecordBatch;
+use tidelog_model::batch::{ControlKind, RecordBatch};
 use tidelog_model::{
     LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName,
 };
 use uuid::Uuid;
 
 use super::model::{Broken, Ear, at, ensure, offset};
-use super::workload::send;
+use super::transactions::Txn;
+use super::workload::send_of;
 
 const ROOT: &str = "/data";
 /// Rolled and trimmed, compacted, and two with batches in the journal.
@@ -38,6 +39,14 @@ struct Whole {
     epochs: Vec<(LeaderEpoch, Offset)>,
     records: Vec<Record>,
     producers: Option<Offset>,
+    aborted: Vec<AbortedTransaction>,
+}
+
+impl Whole {
+    /// Without those of the first batch that were trimmed.
+    fn kept(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(|record| record.0 >= self.start.get())
+    }
 }
 
 fn id(partition: i32) -> PartitionId {
@@ -82,12 +91,16 @@ fn lived(clean: bool) -> SimDisk {
     for run in 0..2 {
         let dir = open_dir(&sim).unwrap();
         let logs: Vec<OpenedLog> = (0..PARTITIONS).map(|at| open_log(&dir, at).unwrap()).collect();
+        let mut last = 0;
         let mut ends: Vec<i64> = logs.iter().map(|opened| opened.recovery.log_end.get()).collect();
         for round in 0..7 {
             // The first two are synced by themselves.
             let now = 1000 + run * 2000 + round * 100;
             for (opened, end) in logs.iter().zip(&mut ends).skip(if round < 5 { 0 } else { 2 }) {
-                *end = send(*end, dir.leader_epoch().get(), now, &mut rng, &opened.log, 0).unwrap().next;
+                let epoch = dir.leader_epoch().get();
+                last = *end;
+                let txn = if Arc::ptr_eq(&opened.log, &logs[3].log) { transaction(round) } else { None };
+                *end = send_of(txn, *end, epoch, now, &mut rng, &opened.log, 0).unwrap().next;
             }
             dir.commit_round();
         }
@@ -95,12 +108,25 @@ fn lived(clean: bool) -> SimDisk {
             logs[0].log.trim(offset(ends[0] / 3)).unwrap();
             logs[1].log.maintain(at(9000), Bounds::stable(offset(ends[1]))).unwrap();
             logs[2].log.save_producers(offset(ends[2]), &[producer(ends[2] - 1)]).unwrap();
+            // The transaction that its last batch begins goes on.
+            let open = ProducerEntry { transaction_start: Some(offset(last)), ..producer(ends[3] - 1) };
+            logs[3].log.save_producers(offset(ends[3]), &[open]).unwrap();
         }
         if run == 0 || clean {
             dir.close().unwrap();
         }
     }
     sim.kill()
+}
+
+/// Two transactions that are aborted, one that is committed, and one that goes on.
+fn transaction(round: i64) -> Option<Txn> {
+    match round {
+        1 | 4 => Some(Txn::End(7, ControlKind::Abort)),
+        2 => None,
+        5 => Some(Txn::End(7, ControlKind::Commit)),
+        _ => Some(Txn::Data(7)),
+    }
 }
 
 fn producer(last_offset: i64) -> ProducerEntry {
@@ -224,7 +250,8 @@ fn whole(opened: &OpenedLog) -> Whole {
     log.verify().unwrap();
     let producers = log.load_producers().unwrap().map(|snapshot| snapshot.at);
     let epochs = log.leader_epochs();
-    Whole { start: log.log_start(), end: recovery.log_end, epochs, records, producers }
+    let aborted = log.aborted_transactions(log.log_start(), recovery.log_end).unwrap();
+    Whole { start: log.log_start(), end: recovery.log_end, epochs, records, producers, aborted }
 }
 
 /// A broken byte, and what was there before.
@@ -312,7 +339,7 @@ impl Flip<'_> {
                     return Ok(());
                 }
             };
-            let first = whole.records.iter().find(|record| record.1 >= target);
+            let first = whole.kept().find(|record| record.1 >= target);
             let first = first.map(|record| (record.0, record.1));
             ensure!(found == first, "time {target} leads to {found:?}, not to {first:?}");
         }
@@ -323,10 +350,12 @@ impl Flip<'_> {
                 return Ok(());
             }
         };
-        let expected = whole.records.iter().map(|record| record.1).max().map(at);
+        let expected = whole.kept().map(|record| record.1).max().map(at);
         ensure!(largest >= expected, "the largest time is {largest:?}, not {expected:?}");
         let producers = log.load_producers().map_err(|error| error.to_string())?.map(|snapshot| snapshot.at);
         ensure!(producers.is_none() || producers == whole.producers, "other producers: {producers:?}");
+        let aborted = log.aborted_transactions(whole.start, whole.end).map_err(|error| error.to_string())?;
+        ensure!(aborted == whole.aborted, "aborted: {aborted:?}, not {:?}", whole.aborted);
         let epochs = log.leader_epochs();
         let checkpoint = self.path.ends_with("leader-epoch-checkpoint");
         let same = epochs_before(&epochs) == epochs_before(&whole.epochs);
@@ -350,6 +379,7 @@ fn sweep(sim: &SimDisk, exact: bool) -> (usize, Vec<Broken>) {
     let epoch = dir.leader_epoch();
     let expected: Vec<Whole> = (0..PARTITIONS).map(|at| whole(&open_log(&dir, at).unwrap())).collect();
     assert!(expected.iter().all(|whole| whole.records.len() > 5));
+    assert!(expected[3].aborted.len() > 1);
     let (mut flips, mut wrong) = (0, Vec::new());
     let listed = sim.kill();
     let files = files(&listed, Path::new(ROOT));
