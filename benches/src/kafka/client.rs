@@ -104,7 +104,9 @@ pub(crate) fn produce(bootstrap: &str, topic: &str, partitions: i32, count: u64)
     Ok(megabytes_per_second(count * u64::try_from(RECORD_BYTES)?, elapsed))
 }
 
-fn consumer(bootstrap: &str, topic: &str, partitions: i32, from: Offset) -> Result<BaseConsumer> {
+/// A consumer that knows the topic's leader: one that is assigned partitions before it does asks for their offsets
+/// half a second later, whoever serves.
+fn consumer(bootstrap: &str, topic: &str) -> Result<BaseConsumer> {
     let consumer: BaseConsumer = config(bootstrap)
         .set("group.id", "bench")
         .set("enable.auto.commit", "false")
@@ -113,18 +115,23 @@ fn consumer(bootstrap: &str, topic: &str, partitions: i32, from: Offset) -> Resu
         .set("fetch.message.max.bytes", "4194304")
         .set("fetch.wait.max.ms", "100")
         .create()?;
+    consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    Ok(consumer)
+}
+
+fn assign(consumer: &BaseConsumer, topic: &str, partitions: i32, from: Offset) -> Result<()> {
     let mut places = TopicPartitionList::new();
     for partition in 0..partitions {
         places.add_partition_offset(topic, partition, from)?;
     }
-    consumer.assign(&places)?;
-    Ok(consumer)
+    Ok(consumer.assign(&places)?)
 }
 
 /// Reads `count` records from the start: MB a second.
 pub(crate) fn consume(bootstrap: &str, topic: &str, partitions: i32, count: u64) -> Result<f64> {
+    let consumer = consumer(bootstrap, topic)?;
     let started = Instant::now();
-    let consumer = consumer(bootstrap, topic, partitions, Offset::Beginning)?;
+    assign(&consumer, topic, partitions, Offset::Beginning)?;
     let (mut seen, mut bytes) = (0, 0);
     while seen < count {
         let record = consumer.poll(PATIENCE).context("no record came")??;
@@ -143,7 +150,8 @@ fn now_micros() -> u64 {
 /// each took from the moment it was due to the moment the application had it, in microseconds.
 pub(crate) fn end_to_end(bootstrap: &str, topic: &str, rate: u64, seconds: u64) -> Result<Histogram<u64>> {
     let total = rate * (seconds + WARM_UP_SECONDS);
-    let reader = consumer(bootstrap, topic, 1, Offset::Beginning)?;
+    let reader = consumer(bootstrap, topic)?;
+    assign(&reader, topic, 1, Offset::Beginning)?;
     let (producer, _) = producer(bootstrap, "0")?;
     let topic = topic.to_owned();
     let sender = std::thread::spawn(move || -> Result<()> {

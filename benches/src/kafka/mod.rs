@@ -4,6 +4,7 @@
 
 mod client;
 mod peer;
+mod still;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +47,9 @@ impl Who {
     }
 }
 
+/// The limit of the client that consumes.
+const STILL: &str = "librdkafka consume: a server that answers with the same records out of memory";
+
 /// What is measured of each.
 const PRODUCE: &str = "librdkafka produce, acks=all, idempotent";
 const CONSUME: &str = "librdkafka consume";
@@ -77,6 +81,8 @@ impl<'a> Setting<'a> {
 
     /// One repetition.
     pub(crate) fn round(&self, figures: &mut Figures) -> Result<()> {
+        let still = still::serve(PARTITIONS)?.to_string();
+        figures.add(STILL, "MB/s", client::consume(&still, "still", PARTITIONS, self.records)?);
         for who in Who::ALL {
             // What earlier scenarios left to be written would be written during this one.
             rustix::fs::sync();

@@ -32,7 +32,7 @@ pub(crate) struct LagArgs {
     /// Only these topics.
     #[arg(long, short, value_name = "TOPIC")]
     topic: Vec<String>,
-    /// Look again and again, every so many seconds [2].
+    /// Look again and again, every so many seconds (2 if no number is given).
     #[arg(
         long,
         short,
