@@ -106,10 +106,9 @@ impl MembershipService {
         let mut partitions = Partitions::new();
         for topic in owned.topics {
             let name = topic_name("owned", &topic.topic)?;
-            let Some(found) = self.0.broker.topic(&name) else { continue };
-            let set = partitions.entry(found.id()).or_default();
-            for index in topic.partitions {
-                set.insert(partition_index(index)?);
+            let indexes = topic.partitions.into_iter().map(partition_index).collect::<Result<Vec<_>, _>>()?;
+            if let Some(found) = self.0.broker.topic(&name) {
+                partitions.entry(found.id()).or_default().extend(indexes);
             }
         }
         Ok(partitions)

@@ -259,7 +259,11 @@ impl Groups {
             Some(Kind::Consumer(_)) => Ok(()),
             Some(Kind::Classic(classic)) if joins && classic.is_empty() => Ok(()),
             Some(Kind::Classic(_)) => Err(other()),
-            None if !joins => Err(GroupError::UnknownGroup { group: name.clone() }),
+            // What makes no sense in any group is said first, as Kafka does.
+            None if !joins => {
+                beat.validate(&self.config.consumer)?;
+                Err(GroupError::UnknownGroup { group: name.clone() })
+            }
             None if self.groups.len() >= self.limits.groups_max => {
                 Err(GroupError::TooManyGroups { limit: self.limits.groups_max })
             }

@@ -87,7 +87,7 @@ pub struct HeartbeatReply {
 
 impl Heartbeat {
     /// Checks what does not depend on the group.
-    pub(super) fn validate(&self, config: &ConsumerGroupConfig) -> Result<(), ConsumerGroupError> {
+    pub(in crate::group) fn validate(&self, config: &ConsumerGroupConfig) -> Result<(), ConsumerGroupError> {
         self.check_lengths(config)?;
         self.check_fields()?;
         let supported = |name: &str| config.assignors.iter().any(|assignor| assignor.name() == name);
