@@ -290,17 +290,19 @@ pub struct ReadSlice {
 /// How far a log may be maintained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Retention drops nothing from here on.
+    /// Retention drops nothing from here on: the records may still be lost, or nobody could have read them.
     pub high_watermark: Offset,
+    /// Retention drops nothing from here on, because somebody is not done with the records.
+    pub held_from: Offset,
     /// Compaction touches nothing from here on: everything below belongs to no open transaction.
     pub last_stable: Offset,
 }
 
 impl Bounds {
-    /// Those of a log without open transactions.
+    /// Those of a log without open transactions that nobody holds.
     #[must_use]
     pub const fn stable(high_watermark: Offset) -> Self {
-        Self { high_watermark, last_stable: high_watermark }
+        Self { high_watermark, held_from: Offset::MAX, last_stable: high_watermark }
     }
 }
 
@@ -309,6 +311,8 @@ impl Bounds {
 pub struct Maintained {
     /// The log's start afterwards.
     pub log_start: Offset,
+    /// Where retention would have moved the log's start if nobody held records below.
+    pub wanted_start: Offset,
     /// Bytes of segments dropped by retention.
     pub deleted_bytes: u64,
     /// Bytes saved by compaction.

@@ -37,13 +37,13 @@ pub use metrics::{Counter, Histogram, HistogramSnapshot, Metrics};
 pub use open_error::OpenError;
 pub use options::BrokerOptions;
 pub use owner::{AckFuture, Acks};
-pub use partition::{Appended, Extent, Located, Partition, PartitionStatus};
+pub use partition::{Appended, Extent, Hold, Located, Partition, PartitionStatus};
 pub use tidelog_core::Watermarks;
 pub use tidelog_core::catalog::{
     ConfigEntry, ConfigKey, ConfigKind, ConfigSource, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS,
     TopicConfig,
 };
 pub use tidelog_core::group::{GroupConfig, GroupLimits, api as group};
-pub use tidelog_core::partition::ProducerLimits;
+pub use tidelog_core::partition::{ProducerLimits, RememberedBatch};
 pub use tidelog_log::ReadSlice;
 pub use topic::{Topic, TopicInfo};

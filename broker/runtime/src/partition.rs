@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** nothing at or above the published high watermark is ever returned.
 
+mod holds;
 mod reads;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tidelog_core::Watermarks;
 use tidelog_core::catalog::TopicConfig;
-use tidelog_core::partition::{AppendDecision, AppendRules, TimestampType};
+use tidelog_core::partition::{AppendDecision, AppendRules, RememberedBatch, TimestampType};
 use tidelog_log::{Bounds, PartitionId, PartitionLog, ReadError};
 use tidelog_model::batch::{BatchRules, RecordBatch};
-use tidelog_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName};
+use tidelog_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicName};
 use tokio::sync::watch;
 
 use crate::admission::AdmitPermit;
@@ -25,6 +26,8 @@ use crate::owner::{AckFuture, Acks, Lane};
 use crate::producers;
 use crate::shared::{PartitionKey, Problem, Shared};
 
+pub use self::holds::Hold;
+use self::holds::Holds;
 pub use self::reads::{Extent, Located};
 
 /// An accepted batch.
@@ -73,6 +76,8 @@ pub struct Partition {
     config: ArcSwap<TopicConfig>,
     /// One snapshot of the producers at a time.
     saving: Mutex<()>,
+    /// Who keeps records from retention.
+    holds: Arc<Holds>,
     /// The log, or why there is none.
     log: Result<Arc<dyn PartitionLog>, BrokerError>,
 }
@@ -91,7 +96,8 @@ impl Partition {
         if let Some(stopped) = lane.stopped() {
             shared.report(&key, Problem::SinceStart(stopped.message));
         }
-        Self { key, id, lane, shared, config: ArcSwap::new(config), saving: Mutex::new(()), log }
+        let (config, holds) = (ArcSwap::new(config), Arc::default());
+        Self { key, id, lane, shared, config, saving: Mutex::new(()), holds, log }
     }
 
     /// Its topic.
@@ -144,6 +150,25 @@ impl Partition {
         if self.key.topic.is_internal() {
             return Err(BrokerError::internal_topic(&self.key.topic));
         }
+        let producer = batch.header().producer_id;
+        if producer.is_source() {
+            let message =
+                format!("producer id {} is the broker's own: ask for one with InitProducerId", producer.0);
+            return Err(BrokerError::new(ErrorCode::InvalidRecord, message));
+        }
+        self.append_from_source(batch, acks, permit)
+    }
+
+    /// As [`Self::append`], for the broker's own sources too ([`ProducerId::is_source`]).
+    ///
+    /// # Errors
+    /// Those of [`Self::append`].
+    pub fn append_from_source(
+        &self,
+        batch: RecordBatch,
+        acks: Acks,
+        permit: Option<AdmitPermit>,
+    ) -> Result<Appended, BrokerError> {
         self.shared.check_disk(u64::from(batch.header().size_bytes))?;
         let appended = self.append_unchecked(batch, acks, permit);
         if let Err(error) = &appended {
@@ -157,7 +182,7 @@ impl Partition {
         appended
     }
 
-    /// As [`Self::append`], for the broker's own batches too.
+    /// As [`Self::append_from_source`], also to internal topics and without a look at the disk's free space.
     pub(crate) fn append_unchecked(
         &self,
         batch: RecordBatch,
@@ -254,7 +279,7 @@ impl Partition {
     ///
     /// # Errors
     /// `OFFSET_OUT_OF_RANGE` above the high watermark; `INTERNAL_TOPIC`; `STORAGE_FAILED`.
-    pub async fn delete_records(&self, before: Option<Offset>) -> Result<Offset, BrokerError> {
+    pub async fn delete_records(self: &Arc<Self>, before: Option<Offset>) -> Result<Offset, BrokerError> {
         if self.key.topic.is_internal() {
             return Err(BrokerError::internal_topic(&self.key.topic));
         }
@@ -270,11 +295,37 @@ impl Partition {
         self.trim(before).await
     }
 
-    pub(crate) async fn trim(&self, before: Offset) -> Result<Offset, BrokerError> {
+    /// Takes part in what retention may delete.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        self.holds.join()
+    }
+
+    /// The newest batch of one of the broker's own sources, which the log will not lose; `None` when it has
+    /// written none.
+    ///
+    /// # Errors
+    /// When the partition takes no appends, or the log may still lose the source's newest batch.
+    pub fn source_position(&self, source: ProducerId) -> Result<Option<RememberedBatch>, BrokerError> {
+        let owner = self.lane.checked()?;
+        match owner.state.producers().newest(source) {
+            Some(newest) if newest.last_offset >= owner.marks.high_watermark => Err(BrokerError::new(
+                ErrorCode::Overloaded,
+                format!("the newest batch of source {} is on its way into {}", source.0, self.key),
+            )),
+            newest => Ok(newest),
+        }
+    }
+
+    /// Removes the records below `before` without asking who holds them.
+    pub(crate) async fn trim(self: &Arc<Self>, before: Offset) -> Result<Offset, BrokerError> {
         let log = Arc::clone(self.log()?);
+        let partition = Arc::clone(self);
         let lane = Arc::clone(&self.lane);
         let key = self.key.clone();
         let trimmed = tokio::task::spawn_blocking(move || {
+            // Before batches go that tell what is remembered.
+            partition.save_producers()?;
             let start = log
                 .trim(before)
                 .map_err(|error| logs::storage_error(&format!("deleting records of {key}"), &error))?;
@@ -296,10 +347,12 @@ impl Partition {
             tracing::warn!(partition = %self.key, %error, "the next start reads more of the log for producers");
         }
         let Watermarks { high_watermark, last_stable, .. } = self.lane.readable();
+        let bounds = Bounds { high_watermark, held_from: self.holds.lowest(), last_stable };
         let maintained = log
-            .maintain(self.shared.clock.now(), Bounds { high_watermark, last_stable })
+            .maintain(self.shared.clock.now(), bounds)
             .map_err(|error| logs::storage_error(&format!("maintaining {}", self.key), &error))?;
         self.lane.trimmed(maintained.log_start);
+        self.holds.retention_wants(maintained.wanted_start);
         let freed = maintained.deleted_bytes.saturating_add(maintained.compacted_bytes);
         self.shared.metrics.bytes_deleted.add(freed);
         Ok(freed)

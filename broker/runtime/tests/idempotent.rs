@@ -197,3 +197,48 @@ async fn a_busy_partition_writes_its_producers_down_without_waiting_for_maintena
     let broker = Broker::open(options(dir.path())).await.unwrap();
     assert_eq!(stored(&orders(&broker), 7, 0, 0).await, Ok((0, true)));
 }
+
+#[tokio::test]
+async fn deleting_records_does_not_forget_who_wrote_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(options(dir.path())).await.unwrap();
+    let configs = BTreeMap::from([("segment.bytes".to_owned(), "16384".to_owned())]);
+    let spec = CreateTopic { name: name(), partitions: Some(1), configs, validate_only: false };
+    broker.create_topic(spec).await.unwrap();
+    for n in 0..400 {
+        stored(&orders(&broker), 7, 0, n * 2).await.unwrap();
+    }
+    orders(&broker).delete_records(None).await.unwrap();
+    drop(broker);
+    let broker = Broker::open(options(dir.path())).await.unwrap();
+    let partition = orders(&broker);
+    assert_eq!(partition.watermarks().log_start, Offset::new(800).unwrap());
+    assert_eq!(stored(&partition, 7, 0, 798).await, Ok((798, true)));
+    assert_eq!(stored(&partition, 7, 0, 802).await, Err(ErrorCode::OutOfOrderSequence));
+}
+
+#[tokio::test]
+async fn a_source_of_the_broker_finds_where_it_stood_and_no_client_takes_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = ProducerId::source(3).unwrap();
+    let broker = Broker::open(options(dir.path())).await.unwrap();
+    create(&broker).await;
+    let refused = append(&orders(&broker), source.0, 0, 0).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidRecord, "{refused}");
+    assert_eq!(orders(&broker).source_position(source).unwrap(), None);
+    for n in 0..3 {
+        let partition = orders(&broker);
+        let appended = partition.append_from_source(batch(source.0, 0, n * 2), Acks::Durable, None).unwrap();
+        appended.ack.await.unwrap();
+    }
+    drop(broker);
+    let broker = Broker::open(options(dir.path())).await.unwrap();
+    let partition = orders(&broker);
+    let newest = partition.source_position(source).unwrap().unwrap();
+    assert_eq!((newest.last_sequence, newest.last_offset), (Sequence(5), Offset::new(5).unwrap()));
+    // What does not follow on the position is not taken: a lost request that comes late cannot be skipped.
+    let early = partition.append_from_source(batch(source.0, 0, 8), Acks::Durable, None);
+    assert_eq!(early.unwrap_err().code, ErrorCode::OutOfOrderSequence);
+    let again = partition.append_from_source(batch(source.0, 0, 4), Acks::Durable, None).unwrap();
+    assert!(again.duplicate);
+}

@@ -171,6 +171,23 @@ pub struct ProducerId(pub i64);
 impl ProducerId {
     /// A batch of a producer that is not idempotent.
     pub const NONE: Self = Self(-1);
+
+    /// The bit of the ids of sources.
+    const SOURCE: i64 = 1 << 62;
+
+    /// The id of a source: a writer of the broker's own whose sequence is the position in what it copies, so
+    /// that a partition takes each position once. Partitions never forget one. `number` must be unique for ever
+    /// and below 2^62; `None` if it is not.
+    #[must_use]
+    pub const fn source(number: i64) -> Option<Self> {
+        if number >= 0 && number < Self::SOURCE { Some(Self(number | Self::SOURCE)) } else { None }
+    }
+
+    /// Whether it is the id of a source; no producer outside the broker may use such an id.
+    #[must_use]
+    pub const fn is_source(self) -> bool {
+        self.0 >= Self::SOURCE
+    }
 }
 
 /// The epoch of a producer id; a newer one fences the older ones. `-1` means none.

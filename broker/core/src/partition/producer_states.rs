@@ -13,6 +13,8 @@
 //! * The sequences remembered of a producer have no gaps, and its newest batch is always among them.
 //! * A producer is not forgotten while its transaction is open.
 //! * At most [`ProducerLimits::producers_max`] producers are let in by [`ProducerStates::decide`].
+//! * A source ([`ProducerId::is_source`]) is never forgotten and never refused for want of room: it may come back
+//!   after any time and must find where it stood. There are as many as the broker has made.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -264,10 +266,11 @@ impl ProducerStates {
     /// [`AppendReject::TooManyProducers`].
     pub fn decide(&self, header: &BatchHeader, now: Timestamp) -> Result<ProducerVerdict, AppendReject> {
         let (id, epoch, first) = (header.producer_id, header.producer_epoch, header.base_sequence);
-        let known = self.producers.get(&id.0).filter(|known| !self.is_expired(known, now));
+        let known = self.producers.get(&id.0).filter(|known| !self.is_expired(id, known, now));
         let Some(known) = known else {
             // Whoever takes the place of an expired producer of the same id needs no room.
-            if self.producers.len() >= self.limits.producers_max && !self.producers.contains_key(&id.0) {
+            let new = !id.is_source() && !self.producers.contains_key(&id.0);
+            if new && self.producers.len() >= self.limits.producers_max {
                 return Err(AppendReject::TooManyProducers { limit: self.limits.producers_max });
             }
             return Ok(ProducerVerdict::New);
@@ -304,7 +307,7 @@ impl ProducerStates {
         let id = header.producer_id;
         let before = self.producers.get(&id.0).copied();
         self.undo.push_back(Undo { base_offset: header.base_offset, id, before });
-        let known = before.filter(|known| !self.is_expired(known, now));
+        let known = before.filter(|known| !self.is_expired(id, known, now));
         let mut known = known.unwrap_or(Producer::new(header.producer_epoch, now));
         change(&mut known);
         let start = before.and_then(|before| before.transaction_start);
@@ -361,25 +364,31 @@ impl ProducerStates {
     }
 
     fn forget_oldest(&mut self, keep: usize) {
-        let idle = self.producers.values().filter(|known| known.transaction_start.is_none());
-        let mut ends: Vec<Offset> = idle.map(|known| known.end).collect();
+        let idle = self.producers.iter().filter(|(id, known)| !is_kept(ProducerId(**id), known));
+        let mut ends: Vec<Offset> = idle.map(|(_, known)| known.end).collect();
         let Some(gone) = self.producers.len().checked_sub(keep).and_then(|count| count.checked_sub(1)) else {
             return;
         };
         let Some(last) = ends.len().checked_sub(1) else { return };
         let (_, newest_gone, _) = ends.select_nth_unstable(gone.min(last));
         let newest_gone = *newest_gone;
-        self.producers.retain(|_, known| known.transaction_start.is_some() || known.end > newest_gone);
+        self.producers.retain(|id, known| is_kept(ProducerId(*id), known) || known.end > newest_gone);
     }
 
     /// Forgets who has appended nothing for too long.
     pub fn expire(&mut self, now: Timestamp) {
         let limit = self.limits.expiration_ms;
-        self.producers.retain(|_, known| !expired(known, limit, now));
+        self.producers.retain(|id, known| !expired(ProducerId(*id), known, limit, now));
     }
 
-    fn is_expired(&self, known: &Producer, now: Timestamp) -> bool {
-        expired(known, self.limits.expiration_ms, now)
+    fn is_expired(&self, id: ProducerId, known: &Producer, now: Timestamp) -> bool {
+        expired(id, known, self.limits.expiration_ms, now)
+    }
+
+    /// The newest batch of a producer.
+    #[must_use]
+    pub fn newest(&self, id: ProducerId) -> Option<RememberedBatch> {
+        self.producers.get(&id.0).and_then(Producer::newest).copied()
     }
 
     /// The log will not lose what lies below `end`.
@@ -420,8 +429,13 @@ impl ProducerStates {
     }
 }
 
-const fn expired(known: &Producer, expiration_ms: i64, now: Timestamp) -> bool {
-    known.transaction_start.is_none() && now.millis().saturating_sub(known.active.millis()) >= expiration_ms
+/// Whether it must not be forgotten, however long it was idle.
+const fn is_kept(id: ProducerId, known: &Producer) -> bool {
+    id.is_source() || known.transaction_start.is_some()
+}
+
+const fn expired(id: ProducerId, known: &Producer, expiration_ms: i64, now: Timestamp) -> bool {
+    !is_kept(id, known) && now.millis().saturating_sub(known.active.millis()) >= expiration_ms
 }
 
 #[cfg(test)]

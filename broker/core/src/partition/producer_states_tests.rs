@@ -318,3 +318,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_source_is_neither_forgotten_nor_refused_for_want_of_room() {
+    let mut states = ProducerStates::new(ProducerLimits { producers_max: 2, expiration_ms: 100 });
+    let source = ProducerId::source(5).unwrap();
+    states.apply(&header(1, 0, 0, 10, 0), NOW);
+    states.apply(&header(2, 0, 0, 10, 10), NOW);
+    let batch = header(source.0, 0, 40, 10, 20);
+    assert_eq!(outcome(states.decide(&batch, NOW)), Ok(None));
+    states.apply(&batch, NOW);
+    let later = NOW.plus_millis(1_000_000_000);
+    states.expire(later);
+    assert_eq!((states.len(), states.newest(source).unwrap().last_sequence), (1, Sequence(49)));
+    let early = header(source.0, 0, 60, 10, 30);
+    assert_eq!(outcome(states.decide(&early, later)), Err(ErrorCode::OutOfOrderSequence));
+    for id in 3..90 {
+        states.replay(&header(id, 0, 0, 1, 30 + id), None, later);
+    }
+    states.restored(later);
+    assert!(states.newest(source).is_some());
+}
+
+#[test]
+fn ids_of_sources_are_apart_from_those_of_producers() {
+    let named = ProducerId::source(i64::from(i32::MAX) << 31).unwrap();
+    assert!(named.is_source() && !ProducerId::NONE.is_source() && !ProducerId(i64::MAX / 2).is_source());
+    assert_eq!((ProducerId::source(-1), ProducerId::source(i64::MAX / 2 + 1)), (None, None));
+}

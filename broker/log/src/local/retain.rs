@@ -100,27 +100,31 @@ pub(super) fn trim(log: &LocalLog, new_start: Offset) -> Result<Offset, StorageE
 
 /// One pass of retention, and one of compaction behind it.
 pub(super) fn maintain(log: &LocalLog, now: Timestamp, up_to: Bounds) -> Result<Maintained, StorageError> {
-    let deleted_bytes = retain(log, now, up_to.high_watermark)?;
+    let (wanted_start, deleted_bytes) = retain(log, now, up_to)?;
     let compact = log.config().cleanup.compact;
     let compacted_bytes =
         if compact { compact::compact(log, now, up_to.last_stable, compact::MAP_BYTES_MAX)? } else { 0 };
-    Ok(Maintained { log_start: log.log_start(), deleted_bytes, compacted_bytes })
+    Ok(Maintained { log_start: log.log_start(), wanted_start, deleted_bytes, compacted_bytes })
 }
 
-fn retain(log: &LocalLog, now: Timestamp, up_to: Offset) -> Result<u64, StorageError> {
+/// Moves the log's start; where it should be, and the bytes that went.
+fn retain(log: &LocalLog, now: Timestamp, up_to: Bounds) -> Result<(Offset, u64), StorageError> {
     let mut dropped = log.dropped.lock().unwrap_or_else(PoisonError::into_inner);
     let config = log.config();
+    let mut wanted = log.log_start();
     remove_dropped(log, now, config.file_delete_delay_ms, &mut dropped)?;
     if config.cleanup.delete {
         roll_if_expired(log, now, &config)?;
-        let start = retained_start(&log.segments(), &config, now, up_to);
+        let segments = log.segments();
+        wanted = wanted.max(retained_start(&segments, &config, now, up_to.high_watermark));
+        let start = retained_start(&segments, &config, now, up_to.high_watermark.min(up_to.held_from));
         if start > log.log_start() {
             write_log_start(log.disk.as_ref(), &log.dir, start)?;
             log.raise_log_start(start);
         }
     }
     // Also what an earlier pass or a trim could not drop.
-    drop_below(log, log.log_start(), Some(now), &mut dropped)
+    Ok((wanted, drop_below(log, log.log_start(), Some(now), &mut dropped)?))
 }
 
 /// The age of a segment counts from its newest record; a record from the future counts as written now, so

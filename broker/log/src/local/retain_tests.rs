@@ -95,3 +95,16 @@ fn an_owner_hears_of_a_sync_that_fails_when_retention_closes_a_segment() {
     let heard = heard.0.lock().unwrap();
     assert!(matches!(heard.first().unwrap().kind, AppendFailureKind::Failed { .. }), "{heard:?}");
 }
+
+#[test]
+fn retention_keeps_what_is_held_and_says_what_it_would_have_dropped() {
+    let disk = SimDisk::new(7);
+    let config = LogConfig { retention_ms: Some(1_000), ..small() };
+    let (_dir, log, _) = five_segments(&disk, config);
+    let held = |from| Bounds { held_from: offset(from), ..Bounds::stable(offset(10)) };
+    let maintained = log.maintain(at(5_000), held(5)).unwrap();
+    // All have expired, and retention drops whole segments of two records.
+    assert_eq!((maintained.log_start, maintained.wanted_start), (offset(4), offset(10)));
+    let maintained = log.maintain(at(5_000), Bounds::stable(offset(10))).unwrap();
+    assert_eq!((maintained.log_start, maintained.wanted_start), (offset(10), offset(10)));
+}

@@ -91,7 +91,7 @@ impl Model {
 
     pub(crate) fn bounds(&self) -> Bounds {
         let last_stable = offset(self.stable(self.committed));
-        Bounds { high_watermark: offset(self.committed), last_stable }
+        Bounds { last_stable, ..Bounds::stable(offset(self.committed)) }
     }
 
     /// Reads as a client that wants committed records only does, and compares.
