@@ -92,6 +92,8 @@ impl From<ErrorCode> for KafkaError {
             ErrorCode::GroupMaxSizeReached => Self(81),
             ErrorCode::NonEmptyGroup => Self(68),
             ErrorCode::GroupIdNotFound => Self(69),
+            // Kafka clients create no groups.
+            ErrorCode::GroupAlreadyExists => Self(42),
             ErrorCode::GroupSubscribedToTopic => Self(86),
             ErrorCode::CoordinatorNotAvailable => Self(15),
             ErrorCode::Internal => Self::UNKNOWN_SERVER_ERROR,

@@ -333,6 +333,7 @@ fn kind_of_code(code: Option<ErrorCode>) -> ErrorKind {
             | ErrorCode::FencedMemberEpoch
             | ErrorCode::StaleMemberEpoch
             | ErrorCode::NonEmptyGroup
+            | ErrorCode::GroupAlreadyExists
             | ErrorCode::GroupSubscribedToTopic,
         ) => ErrorKind::Conflict,
         Some(

@@ -63,6 +63,7 @@ fn every_code_keeps_its_answers_to_retry_and_written() {
         (ErrorCode::GroupMaxSizeReached, ErrorKind::Throttled),
         (ErrorCode::NonEmptyGroup, ErrorKind::Conflict),
         (ErrorCode::GroupIdNotFound, ErrorKind::NotFound),
+        (ErrorCode::GroupAlreadyExists, ErrorKind::Conflict),
         (ErrorCode::GroupSubscribedToTopic, ErrorKind::Conflict),
         (ErrorCode::CoordinatorNotAvailable, ErrorKind::Unreachable),
         (ErrorCode::Internal, ErrorKind::Internal),

@@ -22,7 +22,7 @@ pub const ERROR_DETAIL_TYPE_URL: &str = "type.googleapis.com/tidelog.v1.ErrorDet
 pub const fn grpc_code(code: ErrorCode) -> Code {
     match code {
         ErrorCode::UnknownTopicOrPartition | ErrorCode::GroupIdNotFound => Code::NotFound,
-        ErrorCode::TopicAlreadyExists => Code::AlreadyExists,
+        ErrorCode::TopicAlreadyExists | ErrorCode::GroupAlreadyExists => Code::AlreadyExists,
         ErrorCode::InvalidName
         | ErrorCode::InvalidPartitions
         | ErrorCode::InvalidConfig

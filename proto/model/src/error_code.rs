@@ -83,6 +83,8 @@ pub enum ErrorCode {
     NonEmptyGroup,
     /// There is no such group.
     GroupIdNotFound,
+    /// There is a group of this name already.
+    GroupAlreadyExists,
     /// Members of the group subscribe to the topic.
     GroupSubscribedToTopic,
     /// The group's state could not be stored or is being read: try again.
@@ -93,7 +95,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code there is.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::UnknownTopicOrPartition,
         Self::TopicAlreadyExists,
         Self::InvalidName,
@@ -133,6 +135,7 @@ impl ErrorCode {
         Self::GroupMaxSizeReached,
         Self::NonEmptyGroup,
         Self::GroupIdNotFound,
+        Self::GroupAlreadyExists,
         Self::GroupSubscribedToTopic,
         Self::CoordinatorNotAvailable,
         Self::Internal,
@@ -187,6 +190,7 @@ impl ErrorCode {
             Self::GroupMaxSizeReached => "GROUP_MAX_SIZE_REACHED",
             Self::NonEmptyGroup => "NON_EMPTY_GROUP",
             Self::GroupIdNotFound => "GROUP_ID_NOT_FOUND",
+            Self::GroupAlreadyExists => "GROUP_ALREADY_EXISTS",
             Self::GroupSubscribedToTopic => "GROUP_SUBSCRIBED_TO_TOPIC",
             Self::CoordinatorNotAvailable => "COORDINATOR_NOT_AVAILABLE",
             Self::Internal => "INTERNAL",

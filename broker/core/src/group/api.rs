@@ -12,6 +12,7 @@ use tidelog_model::{GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, Top
 
 use super::consumer::{ConsumerGroupDescription, Heartbeat, HeartbeatReply, Positions};
 use super::error::GroupError;
+use super::queue::{QueueDefinition, StoredQueue};
 
 /// A protocol a member can assign by, with what it tells the leader for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,6 +289,8 @@ pub enum GroupType {
     Classic,
     /// The broker assigns (KIP-848).
     Consumer,
+    /// The broker hands out records one by one and takes each back settled.
+    Queue,
 }
 
 impl GroupType {
@@ -297,6 +300,7 @@ impl GroupType {
         match self {
             Self::Classic => "classic",
             Self::Consumer => "consumer",
+            Self::Queue => "queue",
         }
     }
 }
@@ -434,6 +438,14 @@ pub enum GroupRequest {
     TopicsChanged,
     /// The topics of which some group has an offset.
     Topics,
+    /// Make a queue group.
+    CreateQueue(GroupId, QueueDefinition),
+    /// Give a queue group, which keeps its id, other topics or settings.
+    AlterQueue(GroupId, QueueDefinition),
+    /// What a queue group is.
+    Queue(GroupId),
+    /// All queue groups.
+    Queues,
 }
 
 /// What groups answer, in the shape that goes with the request.
@@ -463,6 +475,10 @@ pub enum GroupReply {
     ConsumerDescribe(ConsumerGroupDescription),
     /// To [`GroupRequest::Topics`].
     Topics(BTreeSet<TopicId>),
+    /// To [`GroupRequest::CreateQueue`], [`GroupRequest::AlterQueue`] and [`GroupRequest::Queue`].
+    Queue(StoredQueue),
+    /// To [`GroupRequest::Queues`].
+    Queues(Vec<StoredQueue>),
     /// To all others: it is done.
     Done,
 }

@@ -69,6 +69,12 @@ pub enum GroupError {
         /// The group.
         group: GroupId,
     },
+    /// There is such a queue group.
+    #[error("there is a queue group {group} already")]
+    QueueExists {
+        /// The group.
+        group: GroupId,
+    },
     /// The group has members, and the caller does not want to move them.
     #[error("group {group} has members that read: stop them first, or let the seek move them")]
     Active {
@@ -152,6 +158,7 @@ impl GroupError {
             | Self::RebalanceTimeout { .. } => ErrorCode::InvalidRequest,
             Self::TooMuchMetadata { .. } | Self::GroupFull { .. } => ErrorCode::GroupMaxSizeReached,
             Self::UnknownGroup { .. } | Self::OtherType { .. } => ErrorCode::GroupIdNotFound,
+            Self::QueueExists { .. } => ErrorCode::GroupAlreadyExists,
             Self::NotEmpty { .. } | Self::Active { .. } | Self::CannotFollow { .. } => {
                 ErrorCode::NonEmptyGroup
             }

@@ -9,6 +9,7 @@ use tidelog_model::{GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, Top
 use super::api::CommittedOffset;
 use super::classic::{ClassicImage, ClassicRecord};
 use super::consumer::{ConsumerGroupEvent, ConsumerGroupRecord};
+use super::queue::{QueueDefinition, QueueRecord};
 use crate::codec::{CodecError, Event, bad_field, open, required, seal, topic_id};
 
 /// The version of the stored form that this program writes.
@@ -54,6 +55,13 @@ pub enum GroupEvent {
         /// All of it but its offsets.
         image: ClassicImage,
     },
+    /// A queue group was made or changed.
+    QueueStored {
+        /// The group.
+        group: GroupId,
+        /// What it is.
+        definition: QueueDefinition,
+    },
     /// Something happened in a group of the consumer protocol.
     Consumer {
         /// The group.
@@ -74,7 +82,9 @@ impl Event for GroupEvent {
                 key.put_slice(topic_id.uuid().as_bytes());
                 key.put_i32(partition.get());
             }
-            Self::GroupDeleted { group } | Self::ClassicStored { group, .. } => {
+            Self::GroupDeleted { group }
+            | Self::ClassicStored { group, .. }
+            | Self::QueueStored { group, .. } => {
                 key.put_slice(group.as_str().as_bytes());
             }
             Self::Consumer { group, event } => {
@@ -112,6 +122,10 @@ impl Event for GroupEvent {
                 group: group.as_str().to_owned(),
                 image: Some(ClassicRecord::from(image)),
             }),
+            Self::QueueStored { group, definition } => Change::Queue(Queue {
+                group: group.as_str().to_owned(),
+                definition: Some(QueueRecord::from(definition)),
+            }),
             Self::Consumer { group, event } => Change::Consumer(Consumer {
                 group: group.as_str().to_owned(),
                 event: Some(ConsumerGroupRecord::from(event)),
@@ -147,6 +161,10 @@ impl Event for GroupEvent {
                 group: group(&wire.group)?,
                 image: required("image", wire.image)?.into(),
             },
+            Change::Queue(wire) => Self::QueueStored {
+                group: group(&wire.group)?,
+                definition: required("definition", wire.definition)?.try_into()?,
+            },
             Change::Consumer(wire) => Self::Consumer {
                 group: group(&wire.group)?,
                 event: required("event", wire.event)?.try_into()?,
@@ -157,7 +175,7 @@ impl Event for GroupEvent {
 
 #[derive(Clone, PartialEq, Eq, Message)]
 struct GroupRecord {
-    #[prost(oneof = "Change", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Change", tags = "1, 2, 3, 4, 5, 6, 7")]
     change: Option<Change>,
 }
 
@@ -175,6 +193,8 @@ enum Change {
     Classic(Classic),
     #[prost(message, tag = "6")]
     Consumer(Consumer),
+    #[prost(message, tag = "7")]
+    Queue(Queue),
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -193,6 +213,14 @@ struct Classic {
     group: String,
     #[prost(message, optional, tag = "2")]
     image: Option<ClassicRecord>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Queue {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(message, optional, tag = "2")]
+    definition: Option<QueueRecord>,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]

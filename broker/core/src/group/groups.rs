@@ -24,6 +24,7 @@ use super::config::{GroupConfig, GroupLimits};
 use super::consumer::{ConsumerGroup, ConsumerGroupEvent, TopicsView};
 use super::error::GroupError;
 use super::events::GroupEvent;
+use super::queue::QueueDefinition;
 
 /// A request that waits for its answer, by the number its owner knows it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +60,7 @@ pub(super) type Offsets = BTreeMap<(TopicId, PartitionIndex), CommittedOffset>;
 pub(super) enum Kind {
     Classic(Box<ClassicGroup>),
     Consumer(Box<ConsumerGroup>),
+    Queue(Box<QueueDefinition>),
 }
 
 /// A group.
@@ -82,6 +84,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(classic) => classic.next_deadline(),
             Kind::Consumer(consumer) => consumer.next_deadline(),
+            Kind::Queue(_) => None,
         }
     }
 
@@ -91,6 +94,7 @@ impl Group {
             && match &self.kind {
                 Kind::Classic(classic) => classic.is_void(),
                 Kind::Consumer(consumer) => consumer.is_empty() && consumer.snapshot().is_empty(),
+                Kind::Queue(_) => false,
             }
     }
 }
@@ -132,6 +136,7 @@ impl Groups {
             match &mut group.kind {
                 Kind::Classic(classic) => classic.loaded(now),
                 Kind::Consumer(consumer) => consumer.loaded(now),
+                Kind::Queue(_) => {}
             }
         }
         let names: Vec<GroupId> = self.groups.keys().cloned().collect();
@@ -171,6 +176,7 @@ impl Groups {
                     let events = consumer.on_deadline(now, topics);
                     step.consumer_events(events);
                 }
+                Kind::Queue(_) => {}
             });
         }
         if self.next_expiry.is_some_and(|at| at <= now) {
@@ -203,6 +209,11 @@ impl Groups {
                 self.entry(group, image.since).kind = kind;
                 self.settle(group);
             }
+            GroupEvent::QueueStored { group, definition } => {
+                let kind = Kind::Queue(Box::new(definition.clone()));
+                self.entry(group, definition.created).kind = kind;
+                self.settle(group);
+            }
             GroupEvent::Consumer { group, event } => {
                 let config = self.config.consumer.clone();
                 let held = self.entry(group, Timestamp::NONE);
@@ -231,6 +242,10 @@ impl Groups {
                 Kind::Consumer(consumer) => {
                     let event = |event| GroupEvent::Consumer { group: name.clone(), event };
                     consumer.snapshot().into_iter().map(event).collect()
+                }
+                Kind::Queue(definition) => {
+                    let definition = (**definition).clone();
+                    vec![GroupEvent::QueueStored { group: name.clone(), definition }]
                 }
             };
             let offsets =
@@ -279,7 +294,7 @@ impl Groups {
         let Some(group) = self.groups.get_mut(name) else { return };
         let bytes = match &group.kind {
             Kind::Classic(classic) => classic.bytes(),
-            Kind::Consumer(_) => 0,
+            Kind::Consumer(_) | Kind::Queue(_) => 0,
         };
         self.bytes = self.bytes.saturating_sub(group.counted).saturating_add(bytes);
         group.counted = bytes;

@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod groups;
 mod offsets;
+mod queue;
 mod seek;
 mod serve;
 #[cfg(test)]
@@ -20,3 +21,4 @@ pub use config::{GroupConfig, GroupLimits};
 pub use error::GroupError;
 pub use events::GroupEvent;
 pub use groups::{Answer, Groups, Input, Output, Token};
+pub use queue::{QueueDefinition, StoredQueue};

@@ -22,6 +22,7 @@ impl Group {
         let names = match &self.kind {
             Kind::Classic(classic) => classic.subscribed_topics()?,
             Kind::Consumer(consumer) => consumer.subscribed_topics(),
+            Kind::Queue(queue) => queue.topics.clone(),
         };
         Some(names.iter().filter_map(|name| topics.topic(name)).map(|topic| topic.topic_id).collect())
     }
@@ -31,6 +32,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(classic) => classic.is_empty(),
             Kind::Consumer(consumer) => consumer.is_empty(),
+            Kind::Queue(_) => false,
         }
     }
 
@@ -44,14 +46,14 @@ impl Group {
         let (since, subscribed) = if self.is_abandoned() {
             let since = match &self.kind {
                 Kind::Classic(classic) => classic.empty_since(),
-                Kind::Consumer(_) => None,
+                Kind::Consumer(_) | Kind::Queue(_) => None,
             };
             (since.unwrap_or(Timestamp::NONE), BTreeSet::new())
         } else {
             // Only a stable classic group has said what it subscribes to from now on.
             let settled = match &self.kind {
                 Kind::Classic(classic) => classic.state() == GroupState::Stable,
-                Kind::Consumer(_) => true,
+                Kind::Consumer(_) | Kind::Queue(_) => true,
             };
             match self.subscribed(topics).filter(|_| settled) {
                 Some(subscribed) => (Timestamp::NONE, subscribed),
@@ -117,6 +119,7 @@ impl Groups {
             Kind::Consumer(consumer) => {
                 consumer.check_commit(&member.member_id, member.generation).map_err(GroupError::from)
             }
+            Kind::Queue(_) => Err(GroupError::OtherType { group: name.clone(), wanted: "classic" }),
         });
         checked.unwrap_or(Ok(()))
     }

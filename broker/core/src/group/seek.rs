@@ -34,7 +34,9 @@ impl Groups {
             Some(Kind::Classic(_)) if active => {
                 let sought = self.with_group(now, &name, out, |kind, step| match kind {
                     Kind::Classic(classic) => classic.seek(step, token, positions),
-                    Kind::Consumer(_) => Err(GroupError::CannotFollow { group: step.group.clone() }),
+                    Kind::Consumer(_) | Kind::Queue(_) => {
+                        Err(GroupError::CannotFollow { group: step.group.clone() })
+                    }
                 });
                 sought.unwrap_or(Ok(()))?;
                 return Ok(None);
@@ -46,6 +48,9 @@ impl Groups {
                         step.consumer_events(events);
                     }
                 });
+            }
+            Some(Kind::Queue(_)) => {
+                return Err(GroupError::OtherType { group: name, wanted: "classic or consumer" });
             }
             Some(Kind::Classic(_)) | None => {
                 for ((topic_id, partition), offset) in positions {
@@ -108,7 +113,7 @@ impl Groups {
             Some(Kind::Consumer(consumer)) => {
                 Ok(consumer.check_place(member_id, (commit.topic_id, commit.partition))?)
             }
-            Some(Kind::Classic(_)) | None => Ok(()),
+            Some(Kind::Classic(_) | Kind::Queue(_)) | None => Ok(()),
         }
     }
 

@@ -31,6 +31,8 @@ impl Group {
         match &self.kind {
             Kind::Classic(classic) => classic.state() == GroupState::Empty,
             Kind::Consumer(consumer) => consumer.is_empty(),
+            // Who reads is not known here: its members come to the queue itself.
+            Kind::Queue(_) => true,
         }
     }
 
@@ -48,10 +50,12 @@ impl Group {
                 };
                 ("consumer".to_owned(), state, GroupType::Consumer)
             }
+            Kind::Queue(_) => ("queue".to_owned(), GroupState::Empty, GroupType::Queue),
         };
         let members = match &self.kind {
             Kind::Classic(classic) => classic.member_count(),
             Kind::Consumer(consumer) => consumer.member_count(),
+            Kind::Queue(_) => 0,
         };
         let partitions = self.offsets.len();
         ListedGroup { group: name.clone(), protocol_type, state, group_type, partitions, members }
@@ -114,6 +118,10 @@ impl Groups {
                 GroupReply::Done
             }
             GroupRequest::Topics => GroupReply::Topics(self.topics()),
+            GroupRequest::CreateQueue(group, definition) => self.create_queue(group, definition, out)?,
+            GroupRequest::AlterQueue(group, definition) => self.alter_queue(group, definition, out)?,
+            GroupRequest::Queue(group) => GroupReply::Queue(self.queue(&group)?),
+            GroupRequest::Queues => GroupReply::Queues(self.queues()),
         };
         Ok(Some(reply))
     }
@@ -129,7 +137,9 @@ impl Groups {
         let unknown = || GroupError::UnknownGroup { group: name.clone() };
         let served = self.with_group(now, name, out, |kind, step| match kind {
             Kind::Classic(classic) => work(classic, step),
-            Kind::Consumer(_) => Err(GroupError::OtherType { group: name.clone(), wanted: "classic" }),
+            Kind::Consumer(_) | Kind::Queue(_) => {
+                Err(GroupError::OtherType { group: name.clone(), wanted: "classic" })
+            }
         });
         served.ok_or_else(unknown)?.map(|()| None)
     }
@@ -145,6 +155,7 @@ impl Groups {
         match self.groups.get(&request.group).map(|group| &group.kind) {
             Some(Kind::Classic(_)) => Ok(()),
             Some(Kind::Consumer(consumer)) if !consumer.is_empty() => Err(GroupError::InconsistentProtocol),
+            Some(Kind::Queue(_)) => Err(GroupError::InconsistentProtocol),
             _ if !request.member_id.is_empty() => {
                 Err(GroupError::UnknownMember { member_id: request.member_id.clone() })
             }
@@ -200,7 +211,9 @@ impl Groups {
     fn describe(&self, name: &GroupId) -> Result<DescribedGroup, GroupError> {
         match self.groups.get(name).map(|group| &group.kind) {
             Some(Kind::Classic(classic)) => Ok(classic.describe()),
-            Some(Kind::Consumer(_)) => Err(GroupError::OtherType { group: name.clone(), wanted: "classic" }),
+            Some(Kind::Consumer(_) | Kind::Queue(_)) => {
+                Err(GroupError::OtherType { group: name.clone(), wanted: "classic" })
+            }
             None => Err(GroupError::UnknownGroup { group: name.clone() }),
         }
     }
@@ -238,7 +251,7 @@ impl Groups {
             let consumer = match (&mut fresh, &mut *kind) {
                 (Some(fresh), _) => fresh,
                 (None, Kind::Consumer(consumer)) => consumer,
-                (None, Kind::Classic(_)) => return Err(GroupError::InconsistentProtocol),
+                (None, Kind::Classic(_) | Kind::Queue(_)) => return Err(GroupError::InconsistentProtocol),
             };
             let (events, reply) = consumer.heartbeat(now, beat, topics);
             // A classic group stays one until a member has joined.
@@ -258,7 +271,7 @@ impl Groups {
         match self.groups.get(name).map(|group| &group.kind) {
             Some(Kind::Consumer(_)) => Ok(()),
             Some(Kind::Classic(classic)) if joins && classic.is_empty() => Ok(()),
-            Some(Kind::Classic(_)) => Err(other()),
+            Some(Kind::Classic(_) | Kind::Queue(_)) => Err(other()),
             // What makes no sense in any group is said first, as Kafka does.
             None if !joins => {
                 beat.validate(&self.config.consumer)?;
@@ -277,7 +290,9 @@ impl Groups {
     fn consumer_describe(&self, name: &GroupId) -> Result<ConsumerGroupDescription, GroupError> {
         match self.groups.get(name).map(|group| &group.kind) {
             Some(Kind::Consumer(consumer)) => Ok(consumer.describe()),
-            Some(Kind::Classic(_)) => Err(GroupError::OtherType { group: name.clone(), wanted: "consumer" }),
+            Some(Kind::Classic(_) | Kind::Queue(_)) => {
+                Err(GroupError::OtherType { group: name.clone(), wanted: "consumer" })
+            }
             None => Err(GroupError::UnknownGroup { group: name.clone() }),
         }
     }
