@@ -68,6 +68,12 @@ fn go(client: &str, cases: &[&[&str]]) {
     check(command, &[&source("records.json")], &cases.concat(), Headers::Any);
 }
 
+/// rdkafka, which links a librdkafka of its own.
+fn rust(cases: &[&[&str]]) {
+    let Some(program) = installed("rust/debug/matrix") else { return };
+    check(Command::new(program), &[&source("records.json")], &cases.concat(), Headers::Any);
+}
+
 #[test]
 fn confluent_kafka_python_finds_a_kafka_broker() {
     python(
@@ -166,6 +172,23 @@ fn franz_go_finds_a_kafka_broker() {
 #[test]
 fn sarama_finds_a_kafka_broker() {
     go("sarama", &[BASIC, ADMIN, GROUPS, &["group-roundrobin", "group-sticky"]]);
+}
+
+#[test]
+fn rdkafka_finds_a_kafka_broker() {
+    rust(&[
+        BASIC,
+        ADMIN,
+        GROUPS,
+        CONSUMER_GROUPS,
+        &[
+            "group-roundrobin",
+            "group-cooperative",
+            "group-consumer-range",
+            "group-consumer-static",
+            "admin-broker-configs",
+        ],
+    ]);
 }
 
 #[test]
