@@ -46,10 +46,14 @@ impl Headers {
     }
 }
 
-/// A broker as the interop suite starts it.
+/// A broker as the interop suite starts it. The suites write records of the year 2020, which retention would
+/// rightly delete: it must not come by between a write and its read.
 pub(crate) fn broker(home: &Path) -> BrokerProcess {
-    let command = BrokerCommand::new(home.join("data")).unwrap();
-    command.argument("--set").argument("topics.default_partitions=1").start().unwrap()
+    let mut command = BrokerCommand::new(home.join("data")).unwrap();
+    for setting in ["topics.default_partitions=1", "storage.maintenance_interval=1d"] {
+        command = command.argument("--set").argument(setting);
+    }
+    command.start().unwrap()
 }
 
 /// Runs `command` with the broker's address, then `arguments`, then the names of `cases`; every case must be ok.
