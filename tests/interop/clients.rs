@@ -42,36 +42,48 @@ fn source(path: &str) -> String {
 
 fn python(program: &str, cases: &[&[&str]], headers: Headers) {
     let Some(python) = installed("venv/bin/python3") else { return };
-    let mut command = Command::new(python);
-    command.arg(source(program)).env("PYTHONDONTWRITEBYTECODE", "1");
+    let command = || {
+        let mut command = Command::new(&python);
+        command.arg(source(program)).env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    };
     check(command, &[], &cases.concat(), headers);
 }
 
 fn java(jars: &str, cases: &[&[&str]]) {
     let (Some(java), Some(jars)) = (on_path("java"), installed(jars)) else { return };
-    let mut command = Command::new(java);
-    command.arg("-cp").arg(jars.join("*")).arg(source("java/Matrix.java"));
+    let command = || {
+        let mut command = Command::new(&java);
+        command.arg("-cp").arg(jars.join("*")).arg(source("java/Matrix.java"));
+        command
+    };
     check(command, &[&source("records.json")], &cases.concat(), Headers::Any);
 }
 
 fn node(program: &str, cases: &[&[&str]], headers: Headers) {
     let (Some(node), Some(modules)) = (on_path("node"), installed("node/node_modules")) else { return };
-    let mut command = Command::new(node);
-    command.arg(source(program)).env("NODE_PATH", modules);
+    let command = || {
+        let mut command = Command::new(&node);
+        command.arg(source(program)).env("NODE_PATH", &modules);
+        command
+    };
     check(command, &[&source("records.json")], &cases.concat(), headers);
 }
 
 fn go(client: &str, cases: &[&[&str]]) {
     let Some(program) = installed("go/matrix") else { return };
-    let mut command = Command::new(program);
-    command.arg(client);
+    let command = || {
+        let mut command = Command::new(&program);
+        command.arg(client);
+        command
+    };
     check(command, &[&source("records.json")], &cases.concat(), Headers::Any);
 }
 
 /// rdkafka, which links a librdkafka of its own.
 fn rust(cases: &[&[&str]]) {
     let Some(program) = installed("rust/debug/matrix") else { return };
-    check(Command::new(program), &[&source("records.json")], &cases.concat(), Headers::Any);
+    check(|| Command::new(&program), &[&source("records.json")], &cases.concat(), Headers::Any);
 }
 
 #[test]
@@ -197,4 +209,22 @@ fn kafkajs_finds_a_kafka_broker() {
     let has = |case: &&str| !["compressed-lz4", "group-static"].contains(case);
     let cases: Vec<&str> = [BASIC, ADMIN, GROUPS].concat().into_iter().filter(has).collect();
     node("node/kafkajs.js", &[&cases], Headers::Grouped);
+}
+
+#[test]
+fn confluents_kafka_javascript_finds_a_kafka_broker() {
+    if installed("node/binding").is_none() {
+        return;
+    }
+    node(
+        "node/confluent.js",
+        &[
+            BASIC,
+            GROUPS,
+            CONSUMER_GROUPS,
+            // Its admin has no partitions and no configs.
+            &["admin-topics", "admin-delete-records", "group-cooperative", "group-consumer-static"],
+        ],
+        Headers::Grouped,
+    );
 }

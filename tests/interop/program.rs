@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -56,16 +57,33 @@ pub(crate) fn broker(home: &Path) -> BrokerProcess {
     command.start().unwrap()
 }
 
-/// Runs `command` with the broker's address, then `arguments`, then the names of `cases`; every case must be ok.
-pub(crate) fn check(mut command: Command, arguments: &[&str], cases: &[&str], headers: Headers) {
+/// Runs what `command` makes with the broker's address, then `arguments`, then the names of `cases`; every case must
+/// be ok. Groups mostly wait, so their cases run in a process of their own beside the others.
+pub(crate) fn check(
+    command: impl Fn() -> Command + Sync,
+    arguments: &[&str],
+    cases: &[&str],
+    headers: Headers,
+) {
     let home = tempfile::tempdir().unwrap();
     let broker = broker(home.path());
     prepare(&broker, home.path());
-    command.arg(broker.bootstrap_servers()).args(arguments).args(cases);
-    // For what Kafka's protocol has no words for.
-    command.env("TIDELOG_CLI", binaries::cli().unwrap()).env("TIDELOG_BROKER", broker.url());
-    let complaints = judge(&mut command, home.path(), cases);
-    assert!(complaints.is_empty(), "{command:?}\n{}\n{}", complaints.join("\n"), broker.log_tail());
+    let run = |part: &str, cases: Vec<&str>| {
+        let mut command = command();
+        command.arg(broker.bootstrap_servers()).args(arguments).args(&cases);
+        // For what Kafka's protocol has no words for.
+        command.env("TIDELOG_CLI", binaries::cli().unwrap()).env("TIDELOG_BROKER", broker.url());
+        let directory = home.path().join(part);
+        fs::create_dir(&directory).unwrap();
+        judge(&mut command, &directory, &cases)
+    };
+    let (groups, others): (Vec<&str>, Vec<&str>) = cases.iter().partition(|case| case.contains("group"));
+    let complaints = thread::scope(|scope| {
+        let groups = scope.spawn(|| run("groups", groups));
+        let others = run("others", others);
+        [groups.join().unwrap(), others].concat()
+    });
+    assert!(complaints.is_empty(), "{:?}\n{}\n{}", command(), complaints.join("\n"), broker.log_tail());
     if cases.contains(&"write-for-grpc") {
         assert_eq!(read_back(&broker), expected(headers), "what the client wrote, read over gRPC");
     }
