@@ -36,7 +36,8 @@ const GROUPS: &[&str] = &["group-commit", "group-members", "group-static", "admi
 /// Consumer groups of the protocol of KIP-848.
 const CONSUMER_GROUPS: &[&str] = &["group-consumer-commit", "group-consumer-members"];
 
-fn source(path: &str) -> String {
+/// A program of the suite.
+pub(crate) fn source(path: &str) -> String {
     binaries::root().join("tests/interop").join(path).display().to_string()
 }
 

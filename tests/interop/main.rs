@@ -16,6 +16,7 @@
 mod clients;
 mod installed;
 mod kcat;
+mod members;
 mod program;
 mod records;
 mod segments;

@@ -50,9 +50,14 @@ impl Headers {
 /// A broker as the interop suite starts it. The suites write records of the year 2020, which retention would
 /// rightly delete: it must not come by between a write and its read.
 pub(crate) fn broker(home: &Path) -> BrokerProcess {
+    broker_with(home, &[])
+}
+
+/// As [`broker`], with these settings too.
+pub(crate) fn broker_with(home: &Path, settings: &[&str]) -> BrokerProcess {
     let mut command = BrokerCommand::new(home.join("data")).unwrap();
-    for setting in ["topics.default_partitions=1", "storage.maintenance_interval=1d"] {
-        command = command.argument("--set").argument(setting);
+    for setting in ["topics.default_partitions=1", "storage.maintenance_interval=1d"].iter().chain(settings) {
+        command = command.argument("--set").argument(*setting);
     }
     command.start().unwrap()
 }
