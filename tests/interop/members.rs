@@ -1,6 +1,6 @@
 //! Members of groups that are killed with -9: where the others go on, record by record.
 //!
-//! A member is a program of its own, which `python/member.py` describes.
+//! A member is a program of its own, which `python/member.py` describes; kcat is one without a program.
 //!
 //! **Invariant:** records are compared with all that have been read, by whom and how often, never with a sample.
 
@@ -133,8 +133,15 @@ impl Member {
     /// The partitions that it has now.
     fn assigned(&self) -> BTreeSet<i64> {
         let lines = self.lines();
-        let last = lines.iter().rev().find_map(|line| line["assigned"].as_array());
-        last.into_iter().flatten().filter_map(Json::as_i64).collect()
+        if let Some(last) = lines.iter().rev().find_map(|line| line["assigned"].as_array()) {
+            return last.iter().filter_map(Json::as_i64).collect();
+        }
+        // kcat tells people: "% Group g rebalanced (memberid m): assigned: topic [0], topic [1]".
+        let said = fs::read_to_string(&self.stderr).unwrap();
+        let last = said.lines().rev().find_map(|line| line.split_once(" rebalanced "));
+        let numbers = last.and_then(|(_, what)| what.split_once("assigned: ")).map(|(_, parts)| parts);
+        let number = |part: &str| part.rsplit_once('[')?.1.trim_end_matches(']').parse().ok();
+        numbers.unwrap_or_default().split(", ").filter_map(number).collect()
     }
 
     /// All that it has read, in order of place.
@@ -232,6 +239,31 @@ fn java(protocol: &'static str) -> Option<impl Fn(&Group, i64) -> Command> {
         command.args([&group.broker.bootstrap_servers(), &group.topic, protocol, &limit.to_string()]);
         command
     })
+}
+
+/// It commits by itself whatever it has printed.
+fn kcat() -> Option<impl Fn(&Group, i64) -> Command> {
+    let kcat = on_path("kcat")?;
+    Some(move |group: &Group, _| {
+        let mut command = Command::new(&kcat);
+        command.args(["-u", "-b", &group.broker.bootstrap_servers(), "-f", "{\"read\": [%p, %o, \"%s\"]}\n"]);
+        for setting in [
+            "auto.offset.reset=earliest",
+            "auto.commit.interval.ms=200",
+            "session.timeout.ms=6000",
+            "heartbeat.interval.ms=500",
+        ] {
+            command.args(["-X", setting]);
+        }
+        command.args(["-G", &group.topic, &group.topic]);
+        command
+    })
+}
+
+#[test]
+fn kcats_partitions_outlive_a_killed_member() {
+    let Some(program) = kcat() else { return };
+    survive("kcat-killed", &program, ROUND);
 }
 
 #[test]
