@@ -1,4 +1,4 @@
-//! Members of groups that are killed with -9: where the others go on, record by record.
+//! Members of groups that are killed with -9 or sought while they read: where the others go on, record by record.
 //!
 //! A member is a program of its own, which `python/member.py` describes; kcat is one without a program.
 //!
@@ -220,6 +220,31 @@ fn survive(topic: &str, program: Program<'_>, committed: i64) {
     group.end();
 }
 
+/// A group is sought to its start while two members read: each record comes once more, and all is committed again.
+fn sought(topic: &str, program: Program<'_>) {
+    let group = Group::start(topic);
+    let one = group.join("one", program(&group, ALL));
+    let other = group.join("other", program(&group, ALL));
+    other.wait("two members share the partitions", |other| shared(&one, other));
+    group.write(0..ROUND);
+    let read = |times: usize| {
+        let mut records = [one.read(), other.read()].concat();
+        records.sort();
+        let once = expected(0..PARTITIONS, 0..ROUND);
+        let wanted: Vec<Read> = once.into_iter().flat_map(|record| vec![record; times]).collect();
+        records == wanted
+    };
+    other.wait("all is read", |_| read(1));
+    group.wait_committed(|_| ROUND);
+    run(group.tidelog(&["group", "seek", topic, "--to", "start", "--active", "--yes"]).stdin(Stdio::null()));
+    other.wait("all is read again", |_| read(2));
+    group.wait_committed(|_| ROUND);
+    assert!(shared(&one, &other), "{:?} {:?}", one.assigned(), other.assigned());
+    let before = (one.read().len(), other.read().len());
+    assert_eq!((one.kill9().len(), other.kill9().len()), before, "something was read a third time");
+    group.end();
+}
+
 fn python(protocol: &'static str) -> Option<impl Fn(&Group, i64) -> Command> {
     let python = installed("venv/bin/python3")?;
     Some(move |group: &Group, limit: i64| {
@@ -288,4 +313,16 @@ fn javas_partitions_outlive_a_killed_member() {
 fn javas_partitions_outlive_a_killed_member_of_the_consumer_protocol() {
     let Some(program) = java("consumer") else { return };
     survive("java-consumer-killed", &program, COMMITTED);
+}
+
+#[test]
+fn a_group_of_java_members_is_sought_while_it_reads() {
+    let Some(program) = java("classic") else { return };
+    sought("java-sought", &program);
+}
+
+#[test]
+fn a_group_of_java_members_of_the_consumer_protocol_is_sought_while_it_reads() {
+    let Some(program) = java("consumer") else { return };
+    sought("java-consumer-sought", &program);
 }
