@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod delivery;
 pub mod group;
 pub mod machine;
 pub mod partition;

@@ -42,6 +42,12 @@ impl Offset {
         Self(self.0.saturating_add(1))
     }
 
+    /// The offset before this one; the first offset is before itself.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(if self.0 > 0 { self.0 - 1 } else { 0 })
+    }
+
     /// The offset `count` records later, saturating at [`Offset::MAX`].
     #[must_use]
     pub fn plus(self, count: u64) -> Self {

@@ -1,0 +1,31 @@
+//! Queue groups: records are handed out one by one, each is taken back settled, what failed is tried again later,
+//! and what keeps failing becomes a dead letter that can be redriven.
+//!
+//! ```text
+//!            acquire                 ack
+//! available ─────────► leased ─────────────────────────────► settled
+//!     ▲   ▲              │ nack, lease lost                      ▲
+//!     │   └── delayed ◄──┤                                       │ resolve
+//!     │        due       │ last attempt, reject      copied      │
+//!     │                  └──────────────────► dying ───────► dead letter
+//!     └──────────────────────────── redrive ─────────────────────┘
+//! ```
+//!
+//! A [`Lane`] is one queue group's view of one partition. It changes at once and says by [`LaneEvent`]s how; its
+//! owner makes them durable in their order before any answer leaves that needs it. Leases are not stored: a lane that
+//! is read back hands everything out again that was not settled.
+
+mod event;
+mod lane;
+mod order;
+mod policy;
+mod window;
+
+pub use event::{LaneEvent, LaneId};
+pub use lane::{
+    Acquire, Acquired, Blocked, DeadLetter, Delivery, Dying, Lane, LaneCounts, Outcome, RecordKind,
+    RecordSource, Redrive, ReplayError, Settle, SettleStatus, Settled, SourceRecord, Verb,
+};
+pub use policy::{
+    Backoff, Cause, DelayedEdge, LanePolicy, LeasePolicy, OnDead, OrderMode, Reason, WindowLimits,
+};
