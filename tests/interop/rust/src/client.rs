@@ -86,7 +86,8 @@ impl Kafka {
         self.send(topic, &rows, settings)
     }
 
-    /// Sends each record to its partition and returns the offsets, in the order of the answers.
+    /// Sends each record to its partition and returns the offsets, sorted: answers come on two threads, that of the
+    /// producer and the one that flushes.
     pub(crate) fn send(&self, topic: &str, rows: &[(i32, Row)], settings: Settings<'_>) -> Result<Vec<i64>> {
         let deliveries = Deliveries::default();
         let producer: ThreadedProducer<Deliveries> = self
@@ -105,7 +106,9 @@ impl Kafka {
         producer.flush(PATIENCE)?;
         let outcomes = deliveries.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         ensure!(outcomes.len() == rows.len(), "{} of {} records were answered", outcomes.len(), rows.len());
-        Ok(outcomes.into_iter().collect::<Result<_, _>>()?)
+        let mut offsets: Vec<i64> = outcomes.into_iter().collect::<Result<_, _>>()?;
+        offsets.sort_unstable();
+        Ok(offsets)
     }
 
     /// A consumer that commits only what it is told to.
