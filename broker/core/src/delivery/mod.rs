@@ -15,12 +15,14 @@
 //! owner makes them durable in their order before any answer leaves that needs it. Leases are not stored: a lane that
 //! is read back hands everything out again that was not settled.
 
+mod backoff;
 mod event;
 mod lane;
 mod order;
 mod policy;
 mod window;
 
+pub use backoff::{Jitter, LaneBackoff, Schedule, ScheduleError};
 pub use event::{LaneEvent, LaneId};
 pub use lane::{
     Acquire, Acquired, Blocked, DeadLetter, Delivery, Dying, Lane, LaneCounts, Outcome, RecordKind,
