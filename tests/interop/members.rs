@@ -31,7 +31,7 @@ const COMMITTED: i64 = 10;
 const ALL: i64 = 1_000_000;
 /// How long a member may be silent before its partitions move, as members and broker are told.
 const SESSION: Duration = Duration::from_secs(6);
-const SETTINGS: [&str; 2] = ["groups.consumer_session_timeout=6s", "groups.consumer_heartbeat_interval=1s"];
+const SETTING: &str = "groups.consumer_session_timeout=6s";
 const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Where a record is, and what it holds.
@@ -50,7 +50,7 @@ struct Group {
 impl Group {
     fn start(topic: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let broker = broker_with(home.path(), &SETTINGS);
+        let broker = broker_with(home.path(), &[SETTING]);
         let group = Self { topic: topic.to_owned(), broker, home };
         run(&mut group.tidelog(&["topic", "create", topic, "--partitions", "4"]));
         group

@@ -47,8 +47,17 @@ impl Headers {
     }
 }
 
-/// A broker as the interop suite starts it. The suites write records of the year 2020, which retention would
-/// rightly delete: it must not come by between a write and its read.
+/// What the interop suite sets. Its records are of the year 2020, which retention would rightly delete: it must not
+/// come by between a write and its read. Groups wait less than by default for members that may come, and hear of
+/// them sooner.
+const SETTINGS: [&str; 4] = [
+    "topics.default_partitions=1",
+    "storage.maintenance_interval=1d",
+    "groups.initial_rebalance_delay=1s",
+    "groups.consumer_heartbeat_interval=1s",
+];
+
+/// A broker as the interop suite starts it.
 pub(crate) fn broker(home: &Path) -> BrokerProcess {
     broker_with(home, &[])
 }
@@ -56,7 +65,7 @@ pub(crate) fn broker(home: &Path) -> BrokerProcess {
 /// As [`broker`], with these settings too.
 pub(crate) fn broker_with(home: &Path, settings: &[&str]) -> BrokerProcess {
     let mut command = BrokerCommand::new(home.join("data")).unwrap();
-    for setting in ["topics.default_partitions=1", "storage.maintenance_interval=1d"].iter().chain(settings) {
+    for setting in SETTINGS.iter().chain(settings) {
         command = command.argument("--set").argument(*setting);
     }
     command.start().unwrap()

@@ -63,6 +63,9 @@ def consumer(group="unused", **settings):
     settings = {key.replace("_", "."): value for key, value in settings.items()}
     base = {"bootstrap.servers": BOOTSTRAP, "group.id": group, "enable.auto.commit": False,
             "auto.offset.reset": "earliest"}
+    # Members learn of a rebalance with their next heartbeat; with the new protocol the broker says when.
+    if settings.get("group.protocol") != "consumer":
+        base["heartbeat.interval.ms"] = 300
     return Consumer({**base, **settings})
 
 

@@ -39,7 +39,7 @@ def plain(values):
 
 def consumer(group=None, **settings):
     base = {"bootstrap_servers": BOOTSTRAP, "group_id": group, "enable_auto_commit": False,
-            "auto_offset_reset": "earliest"}
+            "auto_offset_reset": "earliest", "heartbeat_interval_ms": 300}
     return KafkaConsumer(**{**base, **settings})
 
 
