@@ -80,6 +80,20 @@ fn an_offset_outside_of_the_log_is_moved_and_said_or_refused() {
 }
 
 #[test]
+fn a_range_that_goes_backward_is_refused_before_anything_is_read() {
+    let bench = shop(30);
+    for words in
+        [["--from", "9", "--until", "3"], ["--from", "-1h", "--to", "-2h"], ["--since", "1h", "--to", "-2h"]]
+    {
+        let refused = bench.tidelog(&[&["replay", "orders"], &words[..]].concat());
+        refused.failed(2, &["lies before", "exchange them"]);
+    }
+    let out = bench.path("no/such/file");
+    let refused = bench.tidelog(&["replay", "orders", "--out", &out.display().to_string()]);
+    assert_eq!(refused.failed(1, &["cannot write"]).stderr.lines().count(), 1);
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_written_is_not_said_to_hold_anything() {
     let bench = shop(9);
     let done = bench.tidelog(&["replay", "orders", "--checkpoint", "/nonexistent/c"]);

@@ -28,7 +28,7 @@ impl Context {
     pub(crate) async fn new(global: Global) -> Result<Self, Failure> {
         let client = Client::connect(&global.broker).await.map_err(|error| {
             let message = format!("--broker: {}", error.message());
-            Failure::usage(message).with_help(error.help().unwrap_or("write it as http://host:port"))
+            Failure::usage(message).with_help(error.help().unwrap_or("write it as host:port"))
         })?;
         Ok(Self {
             client,

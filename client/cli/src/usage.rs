@@ -31,8 +31,28 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
             drop(error.print());
             if asked { ExitCode::SUCCESS } else { ExitCode::from(Exit::Usage as u8) }
         }
-        _ => complaint(&error, std::env::args_os().skip(1)).report(OutputFormat::Text),
+        _ => {
+            let format =
+                if wants_json(std::env::args_os().skip(1)) { OutputFormat::Json } else { OutputFormat::Text };
+            complaint(&error, std::env::args_os().skip(1)).report(format)
+        }
     })
+}
+
+/// Whether the words, which clap could not read as a whole, ask for JSON.
+fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
+    let mut before = OsString::new();
+    for word in words {
+        let joined = ["-ojson", "-o=json", "--output=json"].iter().any(|wanted| word == *wanted);
+        if joined || (word == "json" && (before == "-o" || before == "--output")) {
+            return true;
+        }
+        if word == "--" {
+            return false;
+        }
+        before = word;
+    }
+    false
 }
 
 /// One line with the help page of the command that was meant.

@@ -7,6 +7,22 @@ fn complain(arguments: &[&str]) -> String {
 }
 
 #[test]
+fn json_is_seen_also_in_words_that_are_wrong() {
+    let wants = |words: &[&str]| wants_json(words.iter().map(OsString::from));
+    for words in [
+        ["-o", "json", "nosuch"],
+        ["topic", "--output=json", "x"],
+        ["--output", "json", "--x"],
+        ["-ojson", "", ""],
+    ] {
+        assert!(wants(&words), "{words:?}");
+    }
+    for words in [["-o", "text", "json"], ["--", "-o", "json"], ["json", "-o", ""]] {
+        assert!(!wants(&words), "{words:?}");
+    }
+}
+
+#[test]
 fn the_command_line_holds_together() {
     Cli::command().debug_assert();
 }

@@ -59,7 +59,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client for the broker at `url`: `http://host:port` or `tidelog://host:port` (port 9640 when left
+    /// A client for the broker at `url`: `host:port`, `http://host:port` or `tidelog://host:port` (port 9640 when left
     /// out). Checks the URL only; the first call connects.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ impl ClientBuilder {
     /// The client. Does not connect yet.
     ///
     /// # Errors
-    /// `InvalidRequest` when the URL is not of the form `http://host:port` or `tidelog://host:port`, or
+    /// `InvalidRequest` when the URL is not of the form `host:port`, `http://host:port` or `tidelog://host:port`, or
     /// outside of a Tokio runtime.
     pub fn build(self) -> Result<Client> {
         if tokio::runtime::Handle::try_current().is_err() {
@@ -236,10 +236,10 @@ fn normalize_url(url: &str) -> Result<String> {
         Some(("http" | "tidelog", rest)) => rest.trim_end_matches('/'),
         Some(("https", _)) => return Err(bad_url(url, "TLS is not supported by this version")),
         Some((scheme, _)) => return Err(bad_url(url, &format!("unknown scheme {scheme:?}"))),
-        None => return Err(bad_url(url, "it has no scheme")),
+        None => url.trim_end_matches('/'),
     };
     if rest.is_empty() || rest.contains(['/', '?', '#', '@', ' ']) {
-        return Err(bad_url(url, "expected a host and a port after the scheme"));
+        return Err(bad_url(url, "expected a host and a port"));
     }
     // An IPv6 address has colons inside its brackets.
     let after_host = rest.rsplit_once(']').map_or(rest, |(_, after)| after);
@@ -251,8 +251,7 @@ fn normalize_url(url: &str) -> Result<String> {
 }
 
 fn bad_url(url: &str, why: &str) -> Error {
-    Error::invalid(format!("{url:?} is not a broker address: {why}"))
-        .with_help("write it as http://host:port or tidelog://host:port")
+    Error::invalid(format!("{url:?} is not a broker address: {why}")).with_help("write it as host:port")
 }
 
 #[cfg(test)]

@@ -79,7 +79,10 @@ impl ErrorKind {
     /// The remedy when the broker names none.
     const fn help(self) -> Option<&'static str> {
         Some(match self {
-            Self::Unreachable => "check that the broker runs and that the address is right",
+            Self::Unreachable => {
+                "check that the broker runs, and that this is the address of its API, whose port is 9640 by \
+                 default, and not the one for Kafka clients"
+            }
             Self::Timeout => "the broker may be overloaded or unreachable; try again or allow more time",
             Self::Throttled => "slow down, or try again later",
             Self::NotFound => "check the name, or create the topic first",

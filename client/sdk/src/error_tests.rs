@@ -99,8 +99,8 @@ fn the_text_names_cause_remedy_and_partition() {
     let error = Error::from_status(&Status::unavailable("refused"), URL);
     assert_eq!(
         error.to_string(),
-        "cannot reach the broker at http://127.0.0.1:9640: refused (check that the broker runs and that the \
-         address is right)"
+        "cannot reach the broker at http://127.0.0.1:9640: refused (check that the broker runs, and that this is \
+         the address of its API, whose port is 9640 by default, and not the one for Kafka clients)"
     );
     let topic = tidelog_model::TopicName::new("orders").unwrap();
     let partition = TopicPartition { topic, partition: tidelog_model::PartitionIndex::ZERO };

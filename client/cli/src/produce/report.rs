@@ -96,7 +96,13 @@ impl Report {
         }
         let first = self.first.unwrap_or_else(|| Failure::failed("no reason known"));
         let exit = if self.stored > 0 { Exit::Partial } else { first.exit() };
-        Err(Failure::new(exit, format!("{counts}; first {}", first.message())))
+        // A single failure was named the line before.
+        let named = if self.refused + self.unknown > 1 {
+            format!("; first {}", first.message())
+        } else {
+            String::new()
+        };
+        Err(Failure::new(exit, format!("{counts}{named}")))
     }
 }
 

@@ -308,6 +308,21 @@ impl ReplayArgs {
         read_position("--until", &self.range.until, now)
     }
 
+    /// Refuses times of which the second is before the first: where there are no records they would meet.
+    pub(super) fn check_times(&self, from: &PositionSpec, until: &PositionSpec) -> Result<(), Failure> {
+        let (Some(Place::Time(start)), Some(Place::Time(stop))) = (&from.default, &until.default) else {
+            return Ok(());
+        };
+        if stop >= start {
+            return Ok(());
+        }
+        let failure = Failure::usage(format!(
+            "--until lies before {}",
+            if self.range.since.is_some() { "--since" } else { "--from" }
+        ));
+        Err(failure.with_help("exchange them: a replay goes forward"))
+    }
+
     /// Which records pass.
     pub(super) fn filter_spec(&self) -> FilterSpec {
         let filter = &self.filter;

@@ -31,6 +31,10 @@ pub(crate) async fn run(args: ReplayArgs, context: &Context) -> Result<(), Failu
     args.check()?;
     let filter = Filter::new(&args.filter_spec()).map_err(|error| Failure::usage(error.to_string()))?;
     let mut job = Job::prepare(&args, context).await?;
+    if let Some(reversed) = &job.plan.reversed {
+        let failure = Failure::usage(format!("--until lies before --from: {reversed}"));
+        return Err(failure.with_help("exchange them: a replay goes forward"));
+    }
     for moved in &job.plan.moved {
         if args.range.strict {
             return Err(Failure::new(Exit::NotFound, moved.refusal()));
@@ -44,7 +48,6 @@ pub(crate) async fn run(args: ReplayArgs, context: &Context) -> Result<(), Failu
         context.note(format_args!("replay {} was completed before", previous.replay_id));
         return job.summarize("complete", &job.ledger(), Duration::ZERO);
     }
-    context.note(format_args!("replay {}: {}", job.name(), ranges(&job.plan)));
     if let (Target::Topic(topic), None) = (args.target(), &job.previous) {
         let records = counted(job.plan.records_max(), "record");
         args.run.confirm.ask(context, &format!("write up to {records} into topic {topic}"))?;
@@ -73,6 +76,7 @@ impl<'a> Job<'a> {
     async fn prepare(args: &'a ReplayArgs, context: &'a Context) -> Result<Self, Failure> {
         let now = Zoned::now();
         let (from, until) = (args.start_at(&now)?, args.stop_at(&now)?);
+        args.check_times(&from, &until)?;
         let admin = context.client().admin();
         let mut sources: Vec<TopicDescription> = Vec::new();
         for topic in &args.topics {
@@ -191,6 +195,8 @@ impl<'a> Job<'a> {
         let ledger = self.ledger();
         let source = self.open_source(&ledger, &filter).await?;
         let sink = self.open_sink().await?;
+        // Only now is it sure that there is somewhere to write.
+        self.context.note(format_args!("replay {}: {}", self.name(), ranges(&self.plan)));
         let path = self.args.checkpoint_path();
         let (head, lock) = (self.checkpoint_head(), self.lock.take());
         let keeper = path.as_ref().map(|path| Keeper::new(path.clone(), head, lock));

@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) ranges: Vec<Range>,
     /// Places that are not where they were asked for.
     pub(crate) moved: Vec<Moved>,
+    /// The first partition whose range would end before it begins, and why.
+    pub(crate) reversed: Option<String>,
 }
 
 impl Plan {
@@ -79,6 +81,9 @@ impl Plan {
             let until = until.get(id);
             // Both were looked up one after the other, and the log goes on growing meanwhile.
             let end = until.map_or(from.high_watermark, |until| until.offset).max(from.offset);
+            if let Some((from, until)) = until.and_then(|until| reversed(from, until)) {
+                self.reversed.get_or_insert_with(|| format!("{id} from {from} until {until}"));
+            }
             self.moved.extend(moved(id, from).into_iter().chain(until.and_then(|until| moved(id, until))));
             let kept = u128::from(from.high_watermark.max(end).since(from.log_start));
             let size = u128::from(sizes.get(id).copied().unwrap_or_default());
@@ -124,6 +129,17 @@ impl Plan {
         let seconds = by_rate.into_iter().chain(by_speed).reduce(f64::max)?;
         Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
+}
+
+/// The offsets asked for, when the second lies before the first. A log that grows between two looks moves the second
+/// behind.
+fn reversed(from: &Found, until: &Found) -> Option<(i64, i64)> {
+    let (start, stop) = match (from.moved_from, until.moved_from) {
+        // Where the log begins or ends they may meet.
+        (Some(start), Some(stop)) => (start, stop),
+        _ => (from.offset.get(), until.offset.get()),
+    };
+    (stop < start).then_some((start, stop))
 }
 
 fn moved(id: &TopicPartition, found: &Found) -> Option<Moved> {

@@ -99,3 +99,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_range_that_ends_before_it_begins_is_noticed_where_it_was_asked_for() {
+    assert_eq!(plan(&[(0, found(150))], &[(0, found(150))]).reversed, None);
+    let reversed = plan(&[(0, found(120)), (1, found(150))], &[(0, found(130)), (1, found(140))]).reversed;
+    assert_eq!(reversed.as_deref(), Some("orders-1 from 150 until 140"));
+    // Both lie outside of the log, where they meet.
+    let outside = |asked| Found { moved_from: Some(asked), ..found(200) };
+    let reversed = plan(&[(0, outside(900))], &[(0, outside(800))]).reversed;
+    assert_eq!(reversed.as_deref(), Some("orders-0 from 900 until 800"));
+}

@@ -21,7 +21,7 @@ fn plan(partitions: i32) -> Plan {
         last_timestamp: None,
         bytes: 2_048,
     };
-    Plan { ranges: (0..partitions).map(range).collect(), moved: Vec::new() }
+    Plan { ranges: (0..partitions).map(range).collect(), ..Plan::default() }
 }
 
 #[test]
