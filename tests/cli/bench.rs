@@ -169,9 +169,14 @@ impl Bench {
         self.runtime.block_on(member.task).unwrap();
     }
 
+    /// Where Kafka clients connect.
+    pub(crate) fn kafka(&self) -> String {
+        self.broker.as_ref().unwrap().bootstrap_servers()
+    }
+
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binaries::cli().unwrap());
-        command.args(["--broker", &self.url]).args(words).current_dir(self.home.path());
+        command.env("TIDELOG_BROKER", &self.url).args(words).current_dir(self.home.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

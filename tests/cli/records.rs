@@ -212,3 +212,36 @@ fn a_wrong_command_line_is_one_line_and_exit_2() {
         assert!(done.stdout.is_empty(), "{done:?}");
     }
 }
+
+#[test]
+fn a_line_that_is_too_large_is_said_once_and_the_others_are_stored() {
+    let bench = Bench::new();
+    bench.create("orders", 1);
+    let input = format!("one\n{}\nthree\n", "x".repeat(2_000_000));
+    let done = with_input(&bench, &["produce", "orders"], input.as_bytes());
+    let done = done.failed(
+        3,
+        &["line 2: the record takes 2000", "max.message.bytes = 1048588", "2 records stored", "1 not"],
+    );
+    assert_eq!(done.stderr.matches("max.message.bytes =").count(), 1, "{done:?}");
+    assert_eq!(bench.records("orders")[&0].len(), 2);
+    // What is read by a program has the reason in it.
+    let done = with_input(&bench, &["produce", "orders", "-o", "json"], input.as_bytes());
+    let last: serde_json::Value = serde_json::from_str(done.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(last["error"]["exit_code"], 3);
+    assert!(last["error"]["message"].as_str().unwrap().contains("line 2: the record takes"), "{last}");
+}
+
+#[test]
+fn an_address_that_is_not_that_of_the_api_is_said_to_be_wrong() {
+    let bench = Bench::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for address in [bench.kafka(), closed] {
+        let done = bench.tidelog(&["--broker", &address, "topic", "ls"]);
+        let done = done.failed(7, &[&address, "not the one for Kafka clients"]);
+        assert_eq!(done.stderr.lines().count(), 1, "{done:?}");
+    }
+    let wrong = bench.tidelog(&["topic", "ls", "--nosuch", "-o", "json"]).failed(2, &[]);
+    let said: serde_json::Value = serde_json::from_str(&wrong.stderr).unwrap();
+    assert!(said["error"]["message"].as_str().unwrap().contains("--nosuch"), "{said}");
+}

@@ -88,6 +88,11 @@ fn a_range_that_goes_backward_is_refused_before_anything_is_read() {
         let refused = bench.tidelog(&[&["replay", "orders"], &words[..]].concat());
         refused.failed(2, &["lies before", "exchange them"]);
     }
+    // From 28 s on, partition 0 has nothing before its end, and 1 and 2 have their last record, which is number 9.
+    let from = format!("@{}", START_MS + 28_000);
+    assert_replays(&bench, &["--from", &from, "--until", "10"], 28..30);
+    let empty = bench.tidelog(&["replay", "orders", "--from", "4", "--until", "4"]).ok();
+    assert!(empty.stdout.is_empty() && empty.stderr.contains("nothing to replay"), "{empty:?}");
     let out = bench.path("no/such/file");
     let refused = bench.tidelog(&["replay", "orders", "--out", &out.display().to_string()]);
     assert_eq!(refused.failed(1, &["cannot write"]).stderr.lines().count(), 1);

@@ -157,9 +157,9 @@ func describe(one row) string {
 }
 
 func until(what string, condition func() bool) {
-	end := time.Now().Add(30 * time.Second)
+	end := time.Now().Add(90 * time.Second)
 	for !condition() {
-		check(time.Now().Before(end), "waited 30 s in vain: %s", what)
+		check(time.Now().Before(end), "waited 90 s in vain: %s", what)
 		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -63,9 +63,9 @@ function same(found, rows) {
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 async function until(what, condition) {
-  const end = Date.now() + 30_000
+  const end = Date.now() + 90_000
   while (!(await condition())) {
-    check(Date.now() < end, `waited 30 s in vain: ${what}`)
+    check(Date.now() < end, `waited 90 s in vain: ${what}`)
     await pause(20)
   }
 }

@@ -37,7 +37,7 @@ def equal(found, wanted, *what):
     check(found == wanted, *what, "found", repr(found)[:2000], "but wanted", repr(wanted)[:2000])
 
 
-def until(what, condition, seconds=30):
+def until(what, condition, seconds=90):
     """Asks `condition` until it answers something; it does its own waiting."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -96,8 +96,8 @@ impl Report {
         }
         let first = self.first.unwrap_or_else(|| Failure::failed("no reason known"));
         let exit = if self.stored > 0 { Exit::Partial } else { first.exit() };
-        // A single failure was named the line before.
-        let named = if self.refused + self.unknown > 1 {
+        // A single failure was named the line before, in words for people.
+        let named = if self.refused + self.unknown > 1 || context.wants_json() {
             format!("; first {}", first.message())
         } else {
             String::new()

@@ -31,7 +31,8 @@ pub(crate) async fn run(args: ReplayArgs, context: &Context) -> Result<(), Failu
     args.check()?;
     let filter = Filter::new(&args.filter_spec()).map_err(|error| Failure::usage(error.to_string()))?;
     let mut job = Job::prepare(&args, context).await?;
-    if let Some(reversed) = &job.plan.reversed {
+    // A time and an offset may be in another order in each partition: some of them can be read.
+    if let Some(reversed) = job.plan.reversed.as_ref().filter(|_| job.plan.records_max() == 0) {
         let failure = Failure::usage(format!("--until lies before --from: {reversed}"));
         return Err(failure.with_help("exchange them: a replay goes forward"));
     }
@@ -193,10 +194,13 @@ impl<'a> Job<'a> {
     async fn replay(&mut self, filter: Filter) -> Result<(), Failure> {
         let interrupt = Interrupt::install()?;
         let ledger = self.ledger();
-        let source = self.open_source(&ledger, &filter).await?;
         let sink = self.open_sink().await?;
+        let source = self.open_source(&ledger, &filter).await?;
         // Only now is it sure that there is somewhere to write.
         self.context.note(format_args!("replay {}: {}", self.name(), ranges(&self.plan)));
+        if self.previous.is_none() && self.plan.records_max() == 0 {
+            self.context.note("nothing to replay: no record lies in this range");
+        }
         let path = self.args.checkpoint_path();
         let (head, lock) = (self.checkpoint_head(), self.lock.take());
         let keeper = path.as_ref().map(|path| Keeper::new(path.clone(), head, lock));

@@ -69,7 +69,7 @@ pub(crate) struct Plan {
     pub(crate) ranges: Vec<Range>,
     /// Places that are not where they were asked for.
     pub(crate) moved: Vec<Moved>,
-    /// The first partition whose range would end before it begins, and why.
+    /// The first partition whose range would end before it begins, and how.
     pub(crate) reversed: Option<String>,
 }
 
@@ -134,12 +134,11 @@ impl Plan {
 /// The offsets asked for, when the second lies before the first. A log that grows between two looks moves the second
 /// behind.
 fn reversed(from: &Found, until: &Found) -> Option<(i64, i64)> {
-    let (start, stop) = match (from.moved_from, until.moved_from) {
-        // Where the log begins or ends they may meet.
-        (Some(start), Some(stop)) => (start, stop),
-        _ => (from.offset.get(), until.offset.get()),
-    };
-    (stop < start).then_some((start, stop))
+    let asked = |found: &Found| found.moved_from.unwrap_or_else(|| found.offset.get());
+    let both_outside = from.moved_from.is_some() && until.moved_from.is_some();
+    // Where the log begins or ends they may meet.
+    let backward = if both_outside { asked(until) < asked(from) } else { until.offset < from.offset };
+    backward.then(|| (asked(from), asked(until)))
 }
 
 fn moved(id: &TopicPartition, found: &Found) -> Option<Moved> {

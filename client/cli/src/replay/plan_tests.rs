@@ -109,4 +109,8 @@ fn a_range_that_ends_before_it_begins_is_noticed_where_it_was_asked_for() {
     let outside = |asked| Found { moved_from: Some(asked), ..found(200) };
     let reversed = plan(&[(0, outside(900))], &[(0, outside(800))]).reversed;
     assert_eq!(reversed.as_deref(), Some("orders-0 from 900 until 800"));
+    let reversed = plan(&[(0, outside(900))], &[(0, found(150))]).reversed;
+    assert_eq!(reversed.as_deref(), Some("orders-0 from 900 until 150"));
+    // The end that nobody named is no place to be behind of.
+    assert_eq!(plan(&[(0, outside(900))], &[(0, found(200))]).reversed, None);
 }

@@ -21,7 +21,7 @@ use serde_json::Value as Json;
 /// How long the broker may take to answer one request.
 pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 /// How long to wait for a condition.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// When the first of the plain records was made.
 pub(crate) const TIME: i64 = 1_600_000_000_000;
 
