@@ -16,6 +16,8 @@
 //! is read back hands everything out again that was not settled.
 
 mod backoff;
+mod breaker;
+mod budget;
 mod event;
 mod lane;
 mod order;
@@ -23,6 +25,8 @@ mod policy;
 mod window;
 
 pub use backoff::{Jitter, LaneBackoff, Schedule, ScheduleError};
+pub use breaker::{Admission, Breaker, BreakerLimits, OpenCause};
+pub use budget::{Budget, BudgetLimits};
 pub use event::{LaneEvent, LaneId};
 pub use lane::{
     Acquire, Acquired, Blocked, DeadLetter, Delivery, Dying, Lane, LaneCounts, Outcome, RecordKind,
