@@ -75,7 +75,7 @@ impl ConfigKind {
         }
     }
 
-    pub(super) fn accepts(self, value: &str) -> bool {
+    pub(crate) fn accepts(self, value: &str) -> bool {
         if value.len() > VALUE_BYTES_MAX {
             return false;
         }

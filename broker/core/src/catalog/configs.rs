@@ -373,9 +373,14 @@ impl<'a> Values<'a> {
 
 /// The name nearest to `key`, when it is near enough to be a slip.
 fn nearest(key: &str) -> Option<&'static str> {
+    nearest_of(key, rows().map(|row| row.key))
+}
+
+/// The one of `names` nearest to `key`, when it is near enough to be a slip.
+pub(crate) fn nearest_of(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     // A hostile key must not cost more than a typing slip does.
     let key: Vec<char> = key.chars().take(60).collect();
-    let (distance, name) = rows().map(|row| (edit_distance(&key, row.key), row.key)).min()?;
+    let (distance, name) = names.map(|name| (edit_distance(&key, name), name)).min()?;
     (distance <= (name.len() / 3).max(2)).then_some(name)
 }
 

@@ -23,6 +23,7 @@ use tidelog_model::{Timestamp, TopicId, TopicName, limits};
 pub use config_kept::{KEPT_CONFIGS, RETIRED_CONFIGS};
 pub use config_kind::ConfigKind;
 pub use config_table::TOPIC_CONFIGS;
+pub(crate) use configs::nearest_of;
 pub use configs::{
     ConfigEntry, ConfigError, ConfigKey, ConfigSource, Flush, TopicConfig, alter, describe, lookup,
 };

@@ -18,6 +18,7 @@
 mod backoff;
 mod breaker;
 mod budget;
+mod config;
 mod event;
 mod lane;
 mod order;
@@ -27,6 +28,7 @@ mod window;
 pub use backoff::{Jitter, LaneBackoff, Schedule, ScheduleError};
 pub use breaker::{Admission, Breaker, BreakerLimits, OpenCause};
 pub use budget::{Budget, BudgetLimits};
+pub use config::{QUEUE_CONFIGS, QueueConfig, QueueConfigError};
 pub use event::{LaneEvent, LaneId};
 pub use lane::{
     Acquire, Acquired, Blocked, DeadLetter, Delivery, Dying, Lane, LaneCounts, Outcome, RecordKind,
