@@ -32,7 +32,8 @@ pub enum DelayedEdge {
     /// No new record is handed out until one of them is settled.
     #[default]
     Stall,
-    /// The one with the most attempts dies before its time, so that new ones go on.
+    /// A record that fails then dies before its time, so that new ones go on; while there is no room for dead
+    /// letters either, no new record is handed out.
     EarlyDeadLetter,
 }
 
@@ -68,7 +69,7 @@ impl Default for LeasePolicy {
 pub struct WindowLimits {
     /// Leased records.
     pub leased: usize,
-    /// Delayed records.
+    /// Delayed records. Those that are redriven, or wait for a record of their key that is dying, may come on top.
     pub delayed: usize,
     /// Dying records.
     pub dying: usize,

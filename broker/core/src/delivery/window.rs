@@ -213,6 +213,15 @@ impl Ready {
         }
     }
 
+    /// Since when a record was due that had to wait.
+    pub(super) fn due(&self, offset: Offset) -> Option<Timestamp> {
+        self.due.get(&offset).copied().filter(|due| due.millis() > 0)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.due.len()
+    }
+
     /// The first after `after`.
     pub(super) fn next_after(&self, after: Option<(Timestamp, Offset)>) -> Option<(Timestamp, Offset)> {
         use std::ops::Bound::{Excluded, Unbounded};

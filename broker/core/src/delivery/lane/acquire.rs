@@ -253,9 +253,12 @@ impl<B: Backoff> Lane<B> {
         if offset.since(self.start) >= limits.lookahead {
             return Some(Blocked::Lookahead);
         }
-        // Each that is out may come back to be delayed.
-        let may_delay = counts.delayed.saturating_add(counts.leased).saturating_add(taken);
-        let stall = self.policy.delayed_edge == DelayedEdge::Stall;
+        // Each that is out, or is to go out again, may come back to be delayed.
+        let waiting = counts.delayed.saturating_add(self.ready.len());
+        let may_delay = waiting.saturating_add(counts.leased).saturating_add(taken);
+        // Without room for dead letters there is no other way out.
+        let full = counts.dying >= limits.dying;
+        let stall = full || self.policy.delayed_edge == DelayedEdge::Stall;
         (may_delay >= limits.delayed && stall).then_some(Blocked::Delayed)
     }
 
@@ -282,6 +285,7 @@ impl<B: Backoff> Lane<B> {
         let (Some(first), Some(last)) = (batch.records.first().copied(), batch.records.last().copied())
         else {
             self.advance();
+            let deadline = self.as_told(deadline);
             return Acquired { lease: 0, deadline, records: Vec::new(), blocked: batch.blocked };
         };
         let lease = i64::from(self.run.get()).unsigned_abs() << u32::BITS | u64::from(self.next_lease);
@@ -318,6 +322,6 @@ impl<B: Backoff> Lane<B> {
         self.leases.insert(lease, held);
         self.lease_ends.insert((deadline, lease));
         self.advance();
-        Acquired { lease, deadline, records, blocked: batch.blocked }
+        Acquired { lease, deadline: self.as_told(deadline), records, blocked: batch.blocked }
     }
 }

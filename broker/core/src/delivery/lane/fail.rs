@@ -23,8 +23,7 @@ impl<B: Backoff> Lane<B> {
         if attempts >= self.policy.max_attempts {
             return self.kill(offset, Cause::MaxAttempts, reason);
         }
-        let crowded = self.window.counts().delayed >= self.policy.window.delayed;
-        if crowded && self.policy.delayed_edge == DelayedEdge::EarlyDeadLetter {
+        if self.is_crowded() && self.policy.delayed_edge == DelayedEdge::EarlyDeadLetter {
             return self.kill(offset, Cause::DelayedEdge, reason);
         }
         let delay_ms = delay_ms.map_or_else(
@@ -39,9 +38,25 @@ impl<B: Backoff> Lane<B> {
     fn lose(&mut self, offset: Offset) {
         let Some(attempts) = self.window.get(offset).map(|open| open.attempts) else { return };
         if attempts < self.policy.max_attempts {
+            let crowded = self.is_crowded() && self.policy.delayed_edge == DelayedEdge::EarlyDeadLetter;
+            if crowded && self.kill(offset, Cause::DelayedEdge, None).is_some() {
+                return;
+            }
             let delay_ms = self.backoff.delay_ms(offset, u32::from(attempts));
             self.delay(offset, delay_ms.max(0), None, true);
-        } else if self.kill(offset, Cause::LeaseExpired, None).is_none() {
+        } else {
+            self.condemn(offset);
+        }
+    }
+
+    /// Whether as many records are delayed as may be.
+    fn is_crowded(&self) -> bool {
+        self.window.counts().delayed >= self.policy.window.delayed
+    }
+
+    /// A record dies whose last attempt ended without a word; while there is no room it waits for that.
+    pub(super) fn condemn(&mut self, offset: Offset) {
+        if self.kill(offset, Cause::LeaseExpired, None).is_none() {
             self.delay(offset, CONDEMNED_MS, None, true);
         }
     }
@@ -58,13 +73,14 @@ impl<B: Backoff> Lane<B> {
         let Some((before, attempts, alone)) = changed else { return };
         self.ops.push(Op::Delayed { offset, attempts, alone, at, due, reason });
         self.left(before);
-        if self.policy.order == OrderMode::Partition {
-            self.rewind(offset);
-        }
+        self.rewind(before, offset);
     }
 
-    /// Gives back uncounted what was handed out behind a record that failed.
-    fn rewind(&mut self, offset: Offset) {
+    /// In order, gives back uncounted what was handed out behind a record that a consumer had and has no more.
+    fn rewind(&mut self, before: State, offset: Offset) {
+        if self.policy.order != OrderMode::Partition || !matches!(before, State::Leased(_)) {
+            return;
+        }
         let behind = self.window.range(offset.next(), Offset::MAX);
         let leased = behind.filter(|(_, open)| matches!(open.state, State::Leased(_)));
         let leased: Vec<Offset> = leased.map(|(offset, _)| offset).collect();
@@ -78,7 +94,9 @@ impl<B: Backoff> Lane<B> {
         if self.window.get(offset)?.releases >= self.policy.max_releases {
             return self.nack(offset, None, Some(Reason::new("RELEASED", "given back too often")));
         }
+        let before = self.window.get(offset)?.state;
         self.put_back(offset, true);
+        self.rewind(before, offset);
         Some(Outcome::Released)
     }
 
@@ -113,9 +131,7 @@ impl<B: Backoff> Lane<B> {
         self.quarantine(key);
         self.ready.remove(offset);
         self.left(before);
-        if self.policy.order == OrderMode::Partition {
-            self.rewind(offset);
-        }
+        self.rewind(before, offset);
         Some(Outcome::Dead)
     }
 
@@ -130,10 +146,7 @@ impl<B: Backoff> Lane<B> {
         let spent = self.window.get(offset).is_some_and(|open| open.attempts >= self.policy.max_attempts);
         // There was no room for it before.
         if silent && spent {
-            if self.kill(offset, Cause::LeaseExpired, None).is_none() {
-                self.delay(offset, CONDEMNED_MS, None, true);
-            }
-            return;
+            return self.condemn(offset);
         }
         self.offer(offset, due);
     }

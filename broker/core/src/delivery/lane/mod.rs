@@ -10,7 +10,8 @@
 //!   forward only. Only a dead letter that is redriven may be in the window below `start`.
 //! * A record is in the hands of one consumer at a time, under one lease; a lease id is never used twice, also by a
 //!   later run, because its upper half is the run's leader epoch.
-//! * Time never goes back: the lane's clock is the latest time that it has seen or stored.
+//! * Time never goes back, and never stands still: while the clock that it is told is behind what it once was, the
+//!   lane's clock goes on from there. What it says of deadlines is by the clock that it is told.
 //! * Replaying the events gives the lane without its leases ([`Lane::snapshot`] of both is equal).
 
 mod acquire;
@@ -95,6 +96,8 @@ pub struct Lane<B> {
     /// Keys with unresolved dead letters and how many, in [`OnDead::Follow`].
     quarantine: BTreeMap<u32, usize>,
     clock: Timestamp,
+    /// The time that was told last.
+    told: Timestamp,
     memory: Memory,
     skipped: u64,
     ops: Vec<Op>,
@@ -130,6 +133,7 @@ impl<B: Backoff> Lane<B> {
             redrives: BTreeMap::new(),
             quarantine: BTreeMap::new(),
             clock: Timestamp::from_millis(0),
+            told: Timestamp::from_millis(0),
             memory: Memory::default(),
             skipped: 0,
             ops: Vec::new(),
@@ -191,12 +195,19 @@ impl<B: Backoff> Lane<B> {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let lease = self.lease_ends.first().map(|(deadline, _)| *deadline);
-        [lease, self.window.next_due()].into_iter().flatten().min()
+        [lease, self.window.next_due()].into_iter().flatten().min().map(|deadline| self.as_told(deadline))
+    }
+
+    /// When it will be `time` by the clock that is told, if nobody sets it again.
+    fn as_told(&self, time: Timestamp) -> Timestamp {
+        time.plus_millis(self.told.millis().saturating_sub(self.clock.millis()))
     }
 
     /// Lets time pass: leases end, delayed records are due.
     pub fn tick(&mut self, now: Timestamp) {
-        self.clock = self.clock.max(now);
+        let passed = now.millis().saturating_sub(self.told.millis()).max(0);
+        self.clock = self.clock.plus_millis(passed).max(now);
+        self.told = now;
         self.end_leases();
         while let Some((due, offset)) = self.window.pop_due(self.clock) {
             self.come_due(due, offset);
@@ -215,7 +226,7 @@ impl<B: Backoff> Lane<B> {
             delayed: counts.delayed,
             dying: counts.dying,
             dead: self.dead.len(),
-            next_due: self.window.next_due(),
+            next_due: self.window.next_due().map(|due| self.as_told(due)),
             skipped: self.skipped,
         }
     }

@@ -106,6 +106,7 @@ impl<B: Backoff> Lane<B> {
     /// Changes a record that was stored, which is there from then on.
     fn stored(&mut self, offset: Offset, change: impl FnOnce(&mut Open)) -> Result<(), ReplayError> {
         self.raise(offset.next())?;
+        self.ready.remove(offset);
         self.window.change(offset, |open| {
             change(open);
             open.acquired = open.acquired.max(open.attempts);
@@ -139,6 +140,9 @@ impl<B: Backoff> Lane<B> {
             (None, Some(due)) => State::Delayed(due),
             (None, None) => State::Available,
         };
+        // So that time does not go back when a snapshot is all that is left.
+        record.failure.iter().for_each(|failure| self.clock = self.clock.max(failure.last));
+        self.ready.remove(offset);
         let known = self.window.get(offset).map_or(0, |open| open.key);
         let open = Open {
             state,
@@ -191,28 +195,26 @@ impl<B: Backoff> Lane<B> {
     /// Ends the reading back, at the time `now`. `keys` gives the hash of the key of each record that
     /// [`Self::keys_needed`] has named (0 for none), or `None` when there is no such record.
     pub fn loaded(&mut self, now: Timestamp, mut keys: impl FnMut(Offset) -> Option<u32>) {
-        self.clock = self.clock.max(now);
+        (self.clock, self.told) = (self.clock.max(now), now);
         for offset in self.keys_needed() {
             match keys(offset) {
                 Some(key) => self.join(offset, key),
                 None => self.gone(offset),
             }
         }
-        let latest = now.plus_millis(self.policy.max_delay_ms);
+        let latest = self.clock.plus_millis(self.policy.max_delay_ms);
         let late = self.policy.max_attempts.div_ceil(2);
         let offsets: Vec<Offset> = self.window.iter().map(|(offset, _)| offset).collect();
         for offset in offsets {
             let Some(open) = self.window.get(offset) else { continue };
             match open.state {
                 State::Delayed(due) if due > latest => {
-                    // The clock was set back by more than any delay.
+                    // The clock was set back, and nothing that is stored tells by how much.
                     self.window.change(offset, |open| open.state = State::Delayed(latest));
                 }
                 // Nobody has heard of its last attempt.
                 State::Available if open.attempts >= self.policy.max_attempts => {
-                    if self.kill(offset, Cause::LeaseExpired, None).is_none() {
-                        self.offer(offset, Timestamp::from_millis(0));
-                    }
+                    self.condemn(offset);
                 }
                 State::Available => {
                     self.window.change(offset, |open| open.alone |= open.attempts >= late);
@@ -262,7 +264,7 @@ impl<B: Backoff> Lane<B> {
             redrives: open.redrives,
             redrive: self.redrives.get(&offset).copied().unwrap_or(0),
             alone: open.alone,
-            due: if let State::Delayed(due) = open.state { Some(due) } else { None },
+            due: if let State::Delayed(due) = open.state { Some(due) } else { self.ready.due(offset) },
             failure: open.failure.clone(),
         };
         ops.push(match open.state {

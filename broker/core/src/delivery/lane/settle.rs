@@ -107,9 +107,37 @@ impl Settled {
         };
         count.into_iter().for_each(|count| *count = count.saturating_add(1));
         match self.results.last_mut() {
-            Some((_, last, before)) if *before == status => *last = offset,
+            Some((_, last, before)) if *before == status && last.next() == offset => *last = offset,
             _ => self.results.push((offset, offset, status)),
         }
+    }
+
+    /// Puts the answers in order, joins those that are equal over what others have in between, and says of every
+    /// offset outside of them that the lease does not have it. What was settled before is not joined: a record in
+    /// between may have been lost since.
+    fn fill(&mut self, first: Offset, last: Offset) {
+        self.results.sort_unstable_by_key(|(first, ..)| *first);
+        let mut filled = Vec::with_capacity(self.results.len());
+        let mut next = Some(first);
+        for (from, to, status) in std::mem::take(&mut self.results) {
+            if let Some((_, last_to, before)) = filled.last_mut()
+                && *before == status
+                && !matches!(status, SettleStatus::AlreadySettled(_))
+            {
+                *last_to = to;
+                next = (to < last).then(|| to.next());
+                continue;
+            }
+            if let Some(stale) = next.filter(|next| *next < from) {
+                filled.push((stale, from.before(), SettleStatus::StaleLease));
+            }
+            filled.push((from, to, status));
+            next = (to < last).then(|| to.next());
+        }
+        if let Some(stale) = next.filter(|next| *next <= last) {
+            filled.push((stale, last, SettleStatus::StaleLease));
+        }
+        self.results = filled;
     }
 }
 
@@ -160,10 +188,8 @@ impl<B: Backoff> Lane<B> {
         // What was said before must be durable before it is said again.
         settled.must_wait = !remembered.is_empty();
         let held = self.held(*lease, *first, *last);
-        if held.is_empty() && remembered.is_empty() {
-            settled.results.push((*first, *last, SettleStatus::StaleLease));
-        }
         if held.is_empty() {
+            settled.fill(*first, *last);
             return settled;
         }
         match verb {
@@ -188,6 +214,7 @@ impl<B: Backoff> Lane<B> {
         }
         // An acknowledgement may be lost without harm: the record comes again.
         settled.must_wait |= !matches!(verb, Verb::Renew { .. });
+        settled.fill(*first, *last);
         settled
     }
 
@@ -229,6 +256,7 @@ impl<B: Backoff> Lane<B> {
     ) -> SettleStatus {
         // A rewind may have taken it back a moment ago.
         if self.window.get(offset).is_none_or(|open| open.state != State::Leased(lease)) {
+            self.memory.add(lease, offset, Outcome::Released);
             return SettleStatus::Done(Outcome::Released);
         }
         match give(self) {
@@ -255,6 +283,6 @@ impl<B: Backoff> Lane<B> {
     /// When a lease ends, if it is still there.
     #[must_use]
     pub fn lease_deadline(&self, lease: u64) -> Option<tidelog_model::Timestamp> {
-        self.leases.get(&lease).map(|lease| lease.deadline)
+        self.leases.get(&lease).map(|lease| self.as_told(lease.deadline))
     }
 }

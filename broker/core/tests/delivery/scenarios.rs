@@ -1,0 +1,1 @@
+//! Lives that are told step by step.
