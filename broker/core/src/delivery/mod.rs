@@ -19,6 +19,7 @@ mod backoff;
 mod breaker;
 mod budget;
 mod config;
+mod dead_letter;
 mod event;
 mod lane;
 mod order;
@@ -29,6 +30,9 @@ pub use backoff::{Jitter, LaneBackoff, Schedule, ScheduleError};
 pub use breaker::{Admission, Breaker, BreakerLimits, OpenCause};
 pub use budget::{Budget, BudgetLimits};
 pub use config::{QUEUE_CONFIGS, QueueConfig, QueueConfigError};
+pub use dead_letter::{
+    DeadLetterFacts, FactsError, TOPIC_PREFIX, TopicNameError, dead_letter_topic, is_fact,
+};
 pub use event::{LaneEvent, LaneId};
 pub use lane::{
     Acquire, Acquired, Blocked, DeadLetter, Delivery, Dying, Lane, LaneCounts, Outcome, RecordKind,

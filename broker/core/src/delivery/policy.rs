@@ -153,6 +153,22 @@ impl Cause {
         }
     }
 
+    /// All of them.
+    const ALL: [Self; 6] = [
+        Self::MaxAttempts,
+        Self::Rejected,
+        Self::LeaseExpired,
+        Self::Retention,
+        Self::KeyFollow,
+        Self::DelayedEdge,
+    ];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
     pub(super) const fn number(self) -> u8 {
         match self {
             Self::MaxAttempts => 1,
