@@ -73,8 +73,8 @@ pub(super) struct KeptRecord {
 pub(super) enum Op {
     /// The lane begins here, without any record.
     Began { start: Offset },
-    /// A lane of which nothing is known begins here; in snapshots.
-    From { start: Offset },
+    /// A lane of which nothing is known begins here, and its clock stands there; in snapshots.
+    From { start: Offset, at: Timestamp },
     /// These records are done with, and everything before the first that was not spoken of is to be handed out.
     Settled { first: Offset, last: Offset },
     /// A record was handed out for this attempt, not its first.
@@ -286,9 +286,10 @@ impl Writer {
     /// Those that are in snapshots alone.
     fn snapshot_op(&mut self, op: &Op) {
         match op {
-            Op::From { start } => {
+            Op::From { start, at } => {
                 self.number(kind::FROM);
                 self.offset(*start);
+                self.time(*at);
             }
             Op::NextSequence { sequence } => {
                 self.number(kind::NEXT_SEQUENCE);
@@ -414,7 +415,7 @@ impl Reader {
     fn op(&mut self) -> Result<Op, CodecError> {
         Ok(match self.number()? {
             kind::BEGAN => Op::Began { start: self.offset()? },
-            kind::FROM => Op::From { start: self.offset()? },
+            kind::FROM => Op::From { start: self.offset()?, at: self.time()? },
             kind::SETTLED => Op::Settled { first: self.offset()?, last: self.offset()? },
             kind::ATTEMPTED => Op::Attempted { offset: self.offset()?, attempts: self.small()? },
             kind::DELAYED => {

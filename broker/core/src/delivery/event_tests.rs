@@ -45,7 +45,7 @@ fn kept() -> impl Strategy<Value = KeptRecord> {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         offset().prop_map(|start| Op::Began { start }),
-        offset().prop_map(|start| Op::From { start }),
+        (offset(), time()).prop_map(|(start, at)| Op::From { start, at }),
         (offset(), offset()).prop_map(|(first, last)| Op::Settled { first, last }),
         (offset(), any::<u16>()).prop_map(|(offset, attempts)| Op::Attempted { offset, attempts }),
         (offset(), any::<u16>(), any::<bool>(), time(), time(), reason()).prop_map(

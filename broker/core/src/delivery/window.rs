@@ -4,6 +4,7 @@
 //! available, and every delayed record has its entry in `due`.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use tidelog_model::{Offset, Timestamp};
@@ -200,11 +201,12 @@ pub(super) struct Ready {
 }
 
 impl Ready {
+    /// Adds a record; one that is there already keeps its place.
     pub(super) fn insert(&mut self, due: Timestamp, offset: Offset) {
-        if let Some(before) = self.due.insert(offset, due) {
-            self.by_due.remove(&(before, offset));
+        if let Entry::Vacant(free) = self.due.entry(offset) {
+            free.insert(due);
+            self.by_due.insert((due, offset));
         }
-        self.by_due.insert((due, offset));
     }
 
     pub(super) fn remove(&mut self, offset: Offset) {

@@ -85,12 +85,10 @@ pub(crate) fn live(life: Life) -> Result<Seen, Broken> {
         step(&mut world, &mut rng, &mut seen)?;
     }
     seen.prefixes = u64::try_from(world.log.len()).unwrap();
-    if life.seed.is_multiple_of(1) || life.plant != Plant::Nothing {
-        // I8: what each event leaves is what was there after it.
-        for events in world.whole..=world.log.len() {
-            world.tell(|| format!("the first {events} of {} events", world.log.len()));
-            world.restore(events, world.shadows[events].log_start)?;
-        }
+    // I8: what each event leaves is what was there after it.
+    for events in world.whole..=world.log.len() {
+        world.tell(|| format!("the first {events} of {} events: {}", world.log.len(), world.last_of(events)));
+        world.restore(events, world.shadows[events].log_start)?;
     }
     come_to_rest(&mut world)?;
     seen.crashes = u64::from(world.crashes);

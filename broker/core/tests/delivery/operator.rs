@@ -128,7 +128,7 @@ impl World {
         ensure!(answer == expected, "I14: redrive {id} of {record:?} gives {answer:?}");
         if answer == Redrive::Done {
             (record.at, record.attempts, record.releases) = (At::Free, 0, 0);
-            (record.alone, record.rejected, record.failed_at) = (false, false, 0);
+            (record.alone, record.rejected) = (false, false);
             (record.redrive, record.redrives) = (id, record.redrives + 1);
             self.delivered[at] = 0;
             self.revived += 1;

@@ -45,7 +45,6 @@ pub(crate) struct Record {
     pub(crate) redrive: u64,
     pub(crate) alone: bool,
     pub(crate) rejected: bool,
-    pub(crate) failed_at: i64,
 }
 
 impl Record {
@@ -59,7 +58,6 @@ impl Record {
             redrive: 0,
             alone: false,
             rejected: false,
-            failed_at: 0,
         }
     }
 
@@ -125,7 +123,6 @@ impl Shadow {
 
     fn fail(&mut self, offset: usize, at: At) {
         self.stored_clock = self.stored_clock.max(self.clock);
-        self.records[offset].failed_at = self.clock;
         self.records[offset].at = at;
     }
 
@@ -212,12 +209,6 @@ impl Shadow {
                 self.fail(offset, At::Condemned { due: self.clock + CONDEMNED_MS });
             }
         }
-    }
-
-    /// What is left of the stored time when only a snapshot is left.
-    pub(crate) fn forget_log(&mut self) {
-        let open = self.records.iter().filter(|record| !record.is_terminal());
-        self.stored_clock = open.map(|record| record.failed_at).max().unwrap_or(0);
     }
 
     pub(crate) fn is_free(&self, offset: usize) -> bool {

@@ -122,6 +122,8 @@ pub(crate) struct World {
     /// How many more may be delayed because they were redriven.
     pub(crate) revived: usize,
     pub(crate) settled: Vec<(tidelog_core::delivery::Settle, tidelog_core::delivery::Outcome)>,
+    /// What has changed is durable before time passes.
+    pub(crate) is_prompt: bool,
     pub(crate) trace: bool,
 }
 
@@ -154,6 +156,7 @@ impl World {
             last_redrive: 0,
             revived: 0,
             settled: Vec::new(),
+            is_prompt: seed.is_multiple_of(2),
             trace: std::env::var_os("TIDELOG_TRACE").is_some(),
         };
         world.tick()?;
@@ -192,6 +195,9 @@ impl World {
 
     /// Time passes.
     pub(crate) fn pass(&mut self, millis: i64) -> Result<(), Broken> {
+        if self.is_prompt {
+            self.sync();
+        }
         self.shadow.now += millis;
         self.shadow.clock += millis;
         self.tick()
@@ -278,6 +284,12 @@ impl World {
         Ok((lane, shadow))
     }
 
+    /// The last of the first events of the log.
+    pub(crate) fn last_of(&self, events: usize) -> String {
+        let last = self.log[..events].last();
+        last.map_or_else(String::new, |event| format!("{:?}", LaneEvent::decode(event)))
+    }
+
     /// The broker dies: what was durable is left, and by chance more.
     pub(crate) fn crash(&mut self) -> Result<(), Broken> {
         let more = self.rng.index(self.log.len() - self.durable + 1);
@@ -318,10 +330,10 @@ impl World {
         let snapshot: Vec<_> = self.lane.snapshot().iter().map(Event::encode).collect();
         let count = snapshot.len();
         self.log.extend(snapshot);
+        self.shadow.stored_clock = self.shadow.clock;
         self.shadows.extend(std::iter::repeat_n(self.shadow.clone(), count));
         if self.rng.percent(50) {
             self.log.drain(..self.log.len() - count);
-            self.shadow.forget_log();
             self.shadows = std::iter::repeat_n(self.shadow.clone(), count + 1).collect();
             self.durable = self.log.len();
             self.whole = self.durable;
@@ -385,7 +397,12 @@ fn compare(lane: &Lane<Schedule>, shadow: &mut Shadow, partition: &Partition) ->
         _ => false,
     };
     let available = below(&|at| shadow.is_free(at));
-    ensure!(counts.available == available, "I15: {} available, not {available}", counts.available);
+    ensure!(
+        counts.available == available,
+        "I15: {} available, not {available}, of {:?}",
+        counts.available,
+        &shadow.records[shadow.start.min(end)..end]
+    );
     let delayed = below(&waiting);
     ensure!(counts.delayed == delayed, "I15: {} delayed, not {delayed}", counts.delayed);
     let leased = shadow.count(|record| matches!(record.at, At::Leased(_)));

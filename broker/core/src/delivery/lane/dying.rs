@@ -7,7 +7,7 @@ use tidelog_model::{Offset, PartitionIndex, Timestamp};
 
 use super::Lane;
 use crate::delivery::event::{DeadRecord, Op};
-use crate::delivery::policy::{Backoff, Cause, Reason};
+use crate::delivery::policy::{Backoff, Cause, OnDead, Reason};
 use crate::delivery::window::{Open, State};
 
 /// A record on its way to the dead letters.
@@ -91,10 +91,12 @@ impl<B: Backoff> Lane<B> {
         if self.dying.range(first..=last.max(first)).next().is_none() {
             return;
         }
+        let was_full = self.window.counts().dying >= self.policy.window.dying;
         self.ops.push(Op::Dead { first, last, partition, base });
         self.bury(first, last, partition, base);
         // Who had to wait because there was no room may follow its key now.
-        let keys: Vec<u32> = self.quarantine.keys().copied().collect();
+        let waiting = was_full && self.policy.on_dead == OnDead::Follow;
+        let keys: Vec<u32> = if waiting { self.quarantine.keys().copied().collect() } else { Vec::new() };
         for key in keys {
             if let Some(offset) = self.gates.first(key) {
                 self.offer(offset, Timestamp::from_millis(0));

@@ -45,7 +45,8 @@ impl<B: Backoff> Lane<B> {
     fn apply_op(&mut self, op: &Op) -> Result<(), ReplayError> {
         match op {
             Op::Began { start } => self.begin(*start),
-            Op::From { start } => {
+            Op::From { start, at } => {
+                self.clock = self.clock.max(*at);
                 if self.end == Offset::ZERO && self.window.len() == 0 {
                     self.begin(*start);
                 }
@@ -140,8 +141,6 @@ impl<B: Backoff> Lane<B> {
             (None, Some(due)) => State::Delayed(due),
             (None, None) => State::Available,
         };
-        // So that time does not go back when a snapshot is all that is left.
-        record.failure.iter().for_each(|failure| self.clock = self.clock.max(failure.last));
         self.ready.remove(offset);
         let known = self.window.get(offset).map_or(0, |open| open.key);
         let open = Open {
@@ -230,7 +229,10 @@ impl<B: Backoff> Lane<B> {
     /// them are missing.
     #[must_use]
     pub fn snapshot(&self) -> Vec<LaneEvent> {
-        let mut ops = vec![Op::From { start: self.start }, Op::NextSequence { sequence: self.next_sequence }];
+        let mut ops = vec![
+            Op::From { start: self.start, at: self.clock },
+            Op::NextSequence { sequence: self.next_sequence },
+        ];
         let mut settled = self.start;
         for (offset, open) in self.window.iter() {
             if offset >= self.start {
