@@ -24,6 +24,7 @@ mod event;
 mod lane;
 mod order;
 mod policy;
+mod records;
 mod window;
 
 pub use backoff::{Jitter, LaneBackoff, Schedule, ScheduleError};

@@ -4,12 +4,12 @@
 //! available, and every delayed record has its entry in `due`.
 
 use std::cmp::Reverse;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 
 use tidelog_model::{Offset, Timestamp};
 
 use super::policy::{Cause, Reason};
+use super::records::ByOffset;
 
 /// What a record that is not settled is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Counts {
 /// The records that are not settled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Window {
-    open: BTreeMap<Offset, Open>,
+    open: ByOffset<Open>,
     counts: Counts,
     /// Delayed records, the first due first; may name records that are not delayed any more.
     due: BinaryHeap<Reverse<(Timestamp, Offset)>>,
@@ -104,7 +104,7 @@ impl Window {
     }
 
     pub(super) fn get(&self, offset: Offset) -> Option<&Open> {
-        self.open.get(&offset)
+        self.open.get(offset)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -118,13 +118,11 @@ impl Window {
 
     /// The records of these offsets, both included.
     pub(super) fn range(&self, first: Offset, last: Offset) -> impl Iterator<Item = (Offset, &Open)> {
-        // An empty range would be a panic of the map.
-        let last = last.max(first);
-        self.open.range(first..=last).map(|(offset, open)| (*offset, open))
+        self.open.range(first, last)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Offset, &Open)> {
-        self.open.iter().map(|(offset, open)| (*offset, open))
+        self.open.iter()
     }
 
     pub(super) fn insert(&mut self, offset: Offset, open: Open) {
@@ -137,7 +135,7 @@ impl Window {
     }
 
     pub(super) fn remove(&mut self, offset: Offset) -> Option<Open> {
-        let open = self.open.remove(&offset)?;
+        let open = self.open.remove(offset)?;
         *self.counts.of(open.state) -= 1;
         self.forget_stale();
         Some(open)
@@ -145,7 +143,7 @@ impl Window {
 
     /// Changes a record; `None` when it is not there.
     pub(super) fn change<T>(&mut self, offset: Offset, change: impl FnOnce(&mut Open) -> T) -> Option<T> {
-        let open = self.open.get_mut(&offset)?;
+        let open = self.open.get_mut(offset)?;
         let before = open.state;
         let result = change(open);
         let after = open.state;
@@ -173,7 +171,7 @@ impl Window {
                 return None;
             }
             self.due.pop();
-            if self.open.get(&offset).is_some_and(|open| open.state == State::Delayed(due)) {
+            if self.open.get(offset).is_some_and(|open| open.state == State::Delayed(due)) {
                 self.change(offset, |open| open.state = State::Available);
                 return Some((due, offset));
             }
@@ -186,7 +184,7 @@ impl Window {
         if self.due.len() > 64 && self.due.len() / 2 > self.counts.delayed {
             let open = &self.open;
             let is_live = |Reverse((due, offset)): &Reverse<(Timestamp, Offset)>| {
-                open.get(offset).is_some_and(|open| open.state == State::Delayed(*due))
+                open.get(*offset).is_some_and(|open| open.state == State::Delayed(*due))
             };
             self.due.retain(is_live);
         }
@@ -197,27 +195,27 @@ impl Window {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ready {
     by_due: BTreeSet<(Timestamp, Offset)>,
-    due: BTreeMap<Offset, Timestamp>,
+    due: ByOffset<Timestamp>,
 }
 
 impl Ready {
     /// Adds a record; one that is there already keeps its place.
     pub(super) fn insert(&mut self, due: Timestamp, offset: Offset) {
-        if let Entry::Vacant(free) = self.due.entry(offset) {
-            free.insert(due);
+        if self.due.get(offset).is_none() {
+            self.due.insert(offset, due);
             self.by_due.insert((due, offset));
         }
     }
 
     pub(super) fn remove(&mut self, offset: Offset) {
-        if let Some(due) = self.due.remove(&offset) {
+        if let Some(due) = self.due.remove(offset) {
             self.by_due.remove(&(due, offset));
         }
     }
 
     /// Since when a record was due that had to wait.
     pub(super) fn due(&self, offset: Offset) -> Option<Timestamp> {
-        self.due.get(&offset).copied().filter(|due| due.millis() > 0)
+        self.due.get(offset).copied().filter(|due| due.millis() > 0)
     }
 
     pub(super) fn len(&self) -> usize {
