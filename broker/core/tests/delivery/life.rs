@@ -124,7 +124,8 @@ fn step(world: &mut World, rng: &mut Rng, seen: &mut Seen) -> Result<(), Broken>
         910..945 => world.crash(),
         945..960 => world.retain(),
         960..970 => world.redrive(),
-        970..975 => world.resolve(),
+        970..973 => world.resolve(),
+        973..975 => world.compacted_away(),
         975..985 => {
             world.tick()?;
             world.compact();

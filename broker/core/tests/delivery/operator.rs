@@ -148,6 +148,24 @@ impl World {
         self.check()
     }
 
+    /// A newer record of its key has taken the place of a record.
+    pub(crate) fn compacted_away(&mut self) -> Result<(), Broken> {
+        self.tick()?;
+        let end = index(self.lane.end());
+        let at = self.rng.index(self.shadow.records.len());
+        let record = &mut self.shadow.records[at];
+        let is_in_hand = matches!(record.at, At::Leased(_));
+        if at >= end || is_in_hand {
+            return Ok(());
+        }
+        if !record.is_terminal() && !matches!(record.at, At::Dying(..)) {
+            record.at = At::Gone;
+        }
+        self.lane.gone(offset(at));
+        self.tell(|| format!("{at} is compacted away"));
+        self.check()
+    }
+
     /// I2: what is dead has one dead letter of its number, and no number has two.
     pub(crate) fn check_letters(&self) -> Result<(), Broken> {
         let written: Vec<(u64, usize)> = self.letters.iter().flatten().copied().collect();

@@ -153,8 +153,9 @@ impl<B: Backoff> Lane<B> {
 
     /// Ends the leases whose time is over.
     pub(super) fn end_leases(&mut self) {
-        while let Some((deadline, lease)) = self.lease_ends.first().copied() {
+        while let Some((deadline, lease)) = self.lease_ends.pop_first() {
             if deadline > self.clock {
+                self.lease_ends.insert((deadline, lease));
                 return;
             }
             self.end_lease(lease);

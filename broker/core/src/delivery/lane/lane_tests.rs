@@ -370,3 +370,39 @@ fn reasons_are_kept_as_long_as_they_may_be() {
     let dying = bench.lane.dying(1);
     assert_eq!((dying[0].reason.as_ref(), dying[0].cause), (Some(&reason), Cause::Rejected));
 }
+
+#[test]
+fn a_dying_record_that_is_compacted_away_keeps_its_number() {
+    let mut bench = Bench::new(LanePolicy { max_attempts: 1, ..policy(OrderMode::Unordered) }, &[0; 2]);
+    let (lease, _) = bench.take(1, 2);
+    bench.nack(lease, 0);
+    bench.nack(lease, 1);
+    bench.lane.gone(offset(0));
+    bench.keep();
+    bench.crash();
+    assert_eq!(bench.bury(0), [(0, Cause::MaxAttempts), (1, Cause::MaxAttempts)]);
+    assert_eq!(bench.state(), (2, 2, 0, 0, 0, 0, 2));
+}
+
+#[test]
+fn what_is_remembered_of_settled_leases_is_bounded() {
+    let count = 400;
+    let mut bench = unordered(count);
+    let mut first = None;
+    // Each lease has every other of its records released, so that nothing can be joined.
+    for _ in 0..400 {
+        let (lease, taken) = bench.take(1, count);
+        first.get_or_insert(lease);
+        for (at, _) in taken {
+            if at % 2 == 0 {
+                bench.settle(lease, at, at, Verb::Release);
+            } else {
+                bench.settle(lease, at, at, Verb::Nack { delay_ms: Some(0), reason: None });
+            }
+        }
+        bench.lane.reconfigure(LanePolicy { max_attempts: u16::MAX, ..bench.policy }, Schedule);
+        bench.log.clear();
+    }
+    let first = first.unwrap();
+    assert_eq!(bench.settle(first, 0, 0, Verb::Ack), [(0, 0, SettleStatus::StaleLease)]);
+}

@@ -47,9 +47,11 @@ impl<B: Backoff> Lane<B> {
         self.gone(offset);
     }
 
-    /// There is no record at this offset any more: it was compacted away, or never was one.
+    /// There is no record at this offset any more: it was compacted away, or never was one. One that is on its way
+    /// to the dead letters stays on it, because their numbers have no gaps: a letter without a record is written.
     pub fn gone(&mut self, offset: Offset) {
-        if self.close(offset).is_some() {
+        let dying = self.window.get(offset).is_some_and(|open| matches!(open.state, State::Dying(..)));
+        if !dying && self.close(offset).is_some() {
             self.ops.push(Op::Settled { first: offset, last: offset });
         }
     }

@@ -12,8 +12,9 @@ use crate::delivery::event::Op;
 use crate::delivery::policy::{Backoff, Cause, Reason};
 use crate::delivery::window::State;
 
-/// How many leases are remembered after their last record was settled.
+/// How many leases are remembered, and how many runs of records of one outcome in all.
 const LEASES_REMEMBERED: usize = 4_096;
+const RUNS_REMEMBERED: usize = 65_536;
 
 /// What a consumer says of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,22 +147,26 @@ impl Settled {
 pub(super) struct Memory {
     leases: BTreeMap<u64, Vec<(Offset, Offset, Outcome)>>,
     order: VecDeque<u64>,
+    runs: usize,
 }
 
 impl Memory {
     fn add(&mut self, lease: u64, offset: Offset, outcome: Outcome) {
         if !self.leases.contains_key(&lease) {
             self.order.push_back(lease);
-            if self.order.len() > LEASES_REMEMBERED
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.leases.remove(&oldest);
-            }
         }
         let runs = self.leases.entry(lease).or_default();
         match runs.last_mut() {
             Some((_, last, before)) if *before == outcome && last.next() == offset => *last = offset,
-            _ => runs.push((offset, offset, outcome)),
+            _ => {
+                runs.push((offset, offset, outcome));
+                self.runs = self.runs.saturating_add(1);
+            }
+        }
+        while self.order.len() > LEASES_REMEMBERED || self.runs > RUNS_REMEMBERED {
+            let oldest = self.order.pop_front().and_then(|oldest| self.leases.remove(&oldest));
+            let Some(forgotten) = oldest else { return };
+            self.runs = self.runs.saturating_sub(forgotten.len());
         }
     }
 
