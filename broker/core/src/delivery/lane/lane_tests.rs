@@ -406,3 +406,68 @@ fn what_is_remembered_of_settled_leases_is_bounded() {
     let first = first.unwrap();
     assert_eq!(bench.settle(first, 0, 0, Verb::Ack), [(0, 0, SettleStatus::StaleLease)]);
 }
+
+#[test]
+fn a_clock_that_is_set_back_stops_neither_leases_nor_delays() {
+    let mut bench = unordered(2);
+    bench.now = 10_000_000;
+    let (lease, _) = bench.take(1, 1);
+    bench.now -= 3_600_000;
+    bench.lane.tick(at(bench.now));
+    // By the clock that is told, the lease has its 30 s still.
+    assert_eq!(bench.lane.lease_deadline(lease), Some(at(bench.now + 30_000)));
+    assert_eq!(bench.lane.next_deadline(), Some(at(bench.now + 30_000)));
+    bench.now += 30_000;
+    bench.lane.tick(at(bench.now));
+    bench.keep();
+    assert_eq!(bench.lane.next_deadline(), Some(at(bench.now + 1_000)));
+    bench.crash();
+    bench.now += 999;
+    assert_eq!(bench.take(1, 1).1, [(1, 1)]);
+    bench.now += 1;
+    assert_eq!(bench.take(1, 1).1, [(0, 2)]);
+}
+
+#[test]
+fn a_redriven_record_that_waited_for_a_dead_one_is_not_early_after_a_crash() {
+    let mut bench = Bench::new(LanePolicy { max_attempts: 2, ..policy(OrderMode::Key) }, &[1, 1]);
+    let reject = Verb::Reject { reason: None };
+    for dead in [0, 1] {
+        let (lease, taken) = bench.take(1, 1);
+        assert_eq!(taken, [(dead, 1)]);
+        bench.settle(lease, dead, dead, reject.clone());
+        bench.bury(dead);
+    }
+    for dead in [0, 1] {
+        assert_eq!(bench.lane.redrive(at(bench.now), 1, offset(dead)), Redrive::Done);
+    }
+    let (lease, _) = bench.take(1, 1);
+    bench.settle(lease, 0, 0, reject);
+    bench.bury(2);
+    let (lease, taken) = bench.take(1, 1);
+    assert_eq!(taken, [(1, 1)]);
+    bench.nack(lease, 1);
+    bench.crash();
+    assert_eq!(bench.take(1, 1).1, []);
+    bench.now += 1_000;
+    assert_eq!(bench.take(1, 1).1, [(1, 2)]);
+}
+
+#[test]
+fn each_offset_of_a_settle_has_its_own_answer() {
+    let mut bench = unordered(5);
+    let (lease, _) = bench.take(1, 4);
+    bench.ack(lease, 0, 0);
+    bench.ack(lease, 3, 3);
+    let acked = SettleStatus::AlreadySettled(Outcome::Acked);
+    let done = SettleStatus::Done(Outcome::Acked);
+    bench.nack(lease, 1);
+    let nacked = SettleStatus::AlreadySettled(Outcome::Delayed);
+    let answers =
+        [(0, 0, acked), (1, 1, nacked), (2, 2, done), (3, 3, acked), (4, 4, SettleStatus::StaleLease)];
+    assert_eq!(bench.settle(lease, 0, 4, Verb::Ack), answers);
+    // What was lost is not said to be settled because its neighbours are.
+    let (lease, _) = bench.take(1, 1);
+    bench.now = 30_000;
+    assert_eq!(bench.settle(lease, 4, 4, Verb::Ack), [(4, 4, SettleStatus::StaleLease)]);
+}
