@@ -58,17 +58,7 @@ pub(super) fn load(
     dir: &Path,
     end: Offset,
 ) -> Result<Option<ProducerSnapshot>, StorageError> {
-    let mut all = offsets(disk, dir)?;
-    let lost = all.split_off(all.partition_point(|at| *at <= end));
-    for at in &lost {
-        let path = dir.join(file_name(*at, EXTENSION));
-        disk.remove_file(&path).map_err(failed("remove", &path))?;
-    }
-    if !lost.is_empty() {
-        // Before other records get the offsets that it tells of.
-        disk.sync_dir(dir).map_err(failed("sync", dir))?;
-    }
-    for at in all.into_iter().rev() {
+    for at in remove_past(disk, dir, end)?.into_iter().rev() {
         let path = dir.join(file_name(at, EXTENSION));
         match file::read_small(disk, &path)?.map(|content| decode(&content)) {
             Some(Some(entries)) => return Ok(Some(ProducerSnapshot { at, entries })),
@@ -79,6 +69,21 @@ pub(super) fn load(
         }
     }
     Ok(None)
+}
+
+/// Removes the snapshots past `end`, durably; the offsets of the others, ascending. A start does this before the log
+/// takes records, because others would get the offsets that such a snapshot tells of.
+pub(super) fn remove_past(disk: &dyn Disk, dir: &Path, end: Offset) -> Result<Vec<Offset>, StorageError> {
+    let mut all = offsets(disk, dir)?;
+    let lost = all.split_off(all.partition_point(|at| *at <= end));
+    for at in &lost {
+        let path = dir.join(file_name(*at, EXTENSION));
+        disk.remove_file(&path).map_err(failed("remove", &path))?;
+    }
+    if !lost.is_empty() {
+        disk.sync_dir(dir).map_err(failed("sync", dir))?;
+    }
+    Ok(all)
 }
 
 /// The offsets of the snapshots there are, ascending.

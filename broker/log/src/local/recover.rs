@@ -17,6 +17,7 @@ use tidelog_model::{LeaderEpoch, Offset, Timestamp};
 use super::file;
 use super::floor::Floor;
 use super::index::{self, IndexBytes, OffsetEntry};
+use super::producers;
 use super::scan::{Chain, Scan, TailEnd, scan_tail};
 use super::segment::{Segment, base_of};
 use super::torn;
@@ -90,7 +91,11 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, known: Known) -> Result<Recov
         None => recovery.run(),
     };
     match ended {
-        Ok(active) => Ok(recovery.finish(active, None)),
+        Ok(active) => {
+            let end = recovery.segments.last().map_or(Offset::ZERO, |segment| segment.next_offset());
+            producers::remove_past(disk, dir, end)?;
+            Ok(recovery.finish(active, None))
+        }
         Err(OpenFailure::Damage(error)) => {
             let active = ActiveState::new(known.now);
             Ok(recovery.finish(active, Some(error)))

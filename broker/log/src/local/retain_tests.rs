@@ -108,3 +108,27 @@ fn retention_keeps_what_is_held_and_says_what_it_would_have_dropped() {
     let maintained = log.maintain(at(5_000), Bounds::stable(offset(10))).unwrap();
     assert_eq!((maintained.log_start, maintained.wanted_start), (offset(10), offset(10)));
 }
+
+#[test]
+fn a_start_removes_what_is_remembered_of_producers_beyond_the_end_before_records_come() {
+    let disk = SimDisk::new(7);
+    let (dir, log, heard) = five_segments(&disk, small());
+    let id = PartitionId {
+        topic_id: TopicId::from_uuid(Uuid::from_u128(3)),
+        partition: PartitionIndex::new(0).unwrap(),
+    };
+    // As a power cut leaves it when the records were not flushed and the snapshot was.
+    for at in [8, 50] {
+        super::super::producers::save(&disk, &log.dir, offset(at), &[]).unwrap();
+    }
+    drop((dir, log));
+    let options =
+        LogDirOptions { sync_threads: 0, threads: Threads::None, journal_bytes: 0, journal_parts_min: 1 };
+    let dir = LogDir::open(Arc::new(disk.clone()), Path::new("/data"), options).unwrap();
+    let topic = TopicName::new("orders").unwrap();
+    let _opened = dir.open_partition(id, &topic, small(), at(0), heard).unwrap();
+    let entries = disk.list(&dir.open_log(id).unwrap().dir).unwrap();
+    let names = entries.iter().map(|entry| entry.name.clone());
+    let snapshots: Vec<String> = names.filter(|name| name.ends_with(".snapshot")).collect();
+    assert_eq!(snapshots, ["00000000000000000008.snapshot"]);
+}
