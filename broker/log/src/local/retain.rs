@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use tidelog_model::{Offset, Timestamp};
 
+use super::checkpoint::Checkpoint;
 use super::compact;
 use super::compact_swap;
 use super::file;
@@ -101,7 +102,9 @@ pub(super) fn trim(log: &LocalLog, new_start: Offset) -> Result<Offset, StorageE
 /// One pass of retention, and one of compaction behind it.
 pub(super) fn maintain(log: &LocalLog, now: Timestamp, up_to: Bounds) -> Result<Maintained, StorageError> {
     let (wanted_start, deleted_bytes) = retain(log, now, up_to)?;
-    let compact = log.config().cleanup.compact;
+    // What lets a record go, a later one of its key or the marker that aborts it, must outlive the power as well.
+    let compact = log.config().cleanup.compact
+        && !matches!(log.sync_loose(), Some(Checkpoint::Later | Checkpoint::Never));
     let compacted_bytes =
         if compact { compact::compact(log, now, up_to.last_stable, compact::MAP_BYTES_MAX)? } else { 0 };
     Ok(Maintained { log_start: log.log_start(), wanted_start, deleted_bytes, compacted_bytes })
