@@ -3,12 +3,15 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 8] = [
     "tidelog/v1/common.proto",
     "tidelog/v1/topics.proto",
     "tidelog/v1/log.proto",
     "tidelog/v1/groups.proto",
     "tidelog/v1/membership.proto",
+    "tidelog/v1/queue.proto",
+    "tidelog/v1/group_admin.proto",
+    "tidelog/v1/dlq.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
