@@ -37,7 +37,7 @@ pub use dead_letter::{
 pub use event::{LaneEvent, LaneId};
 pub use lane::{
     Acquire, Acquired, Blocked, DeadLetter, Delivery, Dying, Lane, LaneCounts, Outcome, RecordKind,
-    RecordSource, Redrive, ReplayError, Settle, SettleStatus, Settled, SourceRecord, Verb,
+    RecordSource, Redrive, ReplayError, Retry, Settle, SettleStatus, Settled, SourceRecord, Verb,
 };
 pub use policy::{
     Backoff, Cause, DelayedEdge, LanePolicy, LeasePolicy, OnDead, OrderMode, Reason, WindowLimits,

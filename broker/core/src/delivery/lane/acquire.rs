@@ -116,6 +116,25 @@ impl Batch {
             && (self.records.is_empty() || self.bytes.saturating_add(bytes) <= self.ask.bytes_max)
     }
 
+    /// Takes a record that was in the window already, if there is room and, for a retry, one left.
+    fn take(
+        &mut self,
+        offset: Offset,
+        bytes: usize,
+        retry: bool,
+        may_retry: &mut impl FnMut() -> bool,
+    ) -> bool {
+        if !self.has_room(bytes) {
+            return false;
+        }
+        if retry && !may_retry() {
+            self.blocked.get_or_insert(Blocked::Budget);
+            return false;
+        }
+        self.push(offset, bytes);
+        true
+    }
+
     fn push(&mut self, offset: Offset, bytes: usize) {
         self.records.push(offset);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -172,16 +191,10 @@ impl<B: Backoff> Lane<B> {
                 continue;
             }
             let (alone, retry) = (open.alone, open.attempts > 0);
-            let bytes = source.bytes_of(offset).unwrap_or(0);
-            if !batch.has_room(bytes) {
-                return;
-            }
-            if retry && !may_retry() {
-                batch.blocked.get_or_insert(Blocked::Budget);
+            if !batch.take(offset, source.bytes_of(offset).unwrap_or(0), retry, may_retry) {
                 return;
             }
             self.ready.remove(offset);
-            batch.push(offset, bytes);
             batch.closed = alone;
         }
     }
@@ -231,16 +244,10 @@ impl<B: Backoff> Lane<B> {
                 return;
             }
             let (alone, retry) = (open.alone, open.attempts > 0);
-            let bytes = source.bytes_of(offset).unwrap_or(0);
-            if !batch.has_room(bytes) {
-                return;
-            }
-            if retry && !may_retry() {
-                batch.blocked.get_or_insert(Blocked::Budget);
+            if !batch.take(offset, source.bytes_of(offset).unwrap_or(0), retry, may_retry) {
                 return;
             }
             self.ready.remove(offset);
-            batch.push(offset, bytes);
             batch.closed = alone;
             from = offset.next();
         }

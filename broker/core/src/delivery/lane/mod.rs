@@ -17,6 +17,7 @@
 mod acquire;
 mod dying;
 mod fail;
+mod inspect;
 mod replay;
 mod retention;
 mod settle;
@@ -27,6 +28,7 @@ use tidelog_model::{LeaderEpoch, Offset, Timestamp};
 
 pub use self::acquire::{Acquire, Acquired, Blocked, Delivery, RecordKind, RecordSource, SourceRecord};
 pub use self::dying::{DeadLetter, Dying, Redrive};
+pub use self::inspect::Retry;
 pub use self::replay::ReplayError;
 use self::settle::Memory;
 pub use self::settle::{Outcome, Settle, SettleStatus, Settled, Verb};
