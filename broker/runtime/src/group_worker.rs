@@ -12,7 +12,7 @@
 //! * The partition stays small: when most of its records are overtaken, a snapshot of the groups is appended,
 //!   and only when all of it is durable the records before it go.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tidelog_core::group::consumer::{ConsumerGroupEvent, TopicsView};
 use tidelog_core::group::{
     GroupConfig, GroupEvent, GroupLimits, GroupReply, GroupRequest, Groups, Input, Output, Token,
 };
-use tidelog_model::{ErrorCode, Timestamp};
+use tidelog_model::{ErrorCode, Timestamp, TopicId};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -106,6 +106,13 @@ pub(crate) struct ReplayedGroups {
     config: (GroupConfig, GroupLimits),
     /// How many events the partition holds.
     events: u64,
+}
+
+impl ReplayedGroups {
+    /// The ids of the logs of queue groups.
+    pub(crate) fn queue_ids(&self) -> BTreeSet<TopicId> {
+        self.groups.queue_ids().map(TopicId::from_uuid).collect()
+    }
 }
 
 /// Reads the groups; blocks.

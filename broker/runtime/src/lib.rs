@@ -22,13 +22,14 @@ mod owner;
 mod partition;
 mod producer_ids;
 mod producers;
+mod queue;
 mod shared;
 mod topic;
 
 pub use admission::AdmitPermit;
 pub use broker::{
-    Broker, CommitOffsets, CommittedOffset, CreateTopic, EachResult, FetchOffsets, Health, OffsetCommit,
-    TopicRef,
+    Broker, CommitOffsets, CommittedOffset, CreateTopic, EachResult, FetchOffsets, Health, ListedDeadLetter,
+    OffsetCommit, QueueInfo, RedriveProgress, RedriveSpec, TopicRef,
 };
 pub use clock::{Clock, SystemClock};
 pub use door::{CheckError, check_batch};
@@ -37,13 +38,19 @@ pub use metrics::{Counter, Histogram, HistogramSnapshot, Metrics};
 pub use open_error::OpenError;
 pub use options::BrokerOptions;
 pub use owner::{AckFuture, Acks};
-pub use partition::{Appended, Extent, Hold, Located, Partition, PartitionStatus};
+pub use partition::{Appended, Extent, Located, Partition, PartitionStatus};
+pub use queue::{
+    AlterQueue, CreateQueue, DeadLetterPage, DescribedLane, DescribedQueue, DescribedQueueMember, JoinQueue,
+    JoinedQueue, QueueBatch, QueueMember, QueuePage, QueuePlace, QueueScope, RetryPage, SettleRecords,
+    SettledRecords,
+};
 pub use tidelog_core::Watermarks;
 pub use tidelog_core::catalog::{
     ConfigEntry, ConfigKey, ConfigKind, ConfigSource, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS,
     TopicConfig,
 };
+pub use tidelog_core::delivery;
 pub use tidelog_core::group::{GroupConfig, GroupLimits, api as group};
-pub use tidelog_core::partition::{ProducerLimits, RememberedBatch};
+pub use tidelog_core::partition::ProducerLimits;
 pub use tidelog_log::ReadSlice;
 pub use topic::{Topic, TopicInfo};

@@ -26,7 +26,7 @@ use crate::owner::{AckFuture, Acks, Lane};
 use crate::producers;
 use crate::shared::{PartitionKey, Problem, Shared};
 
-pub use self::holds::Hold;
+pub(crate) use self::holds::Hold;
 use self::holds::Holds;
 pub use self::reads::{Extent, Located};
 

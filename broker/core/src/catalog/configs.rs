@@ -38,6 +38,8 @@ pub enum ConfigSource {
     Broker,
     /// The topic.
     Topic,
+    /// The group.
+    Group,
 }
 
 impl ConfigSource {
@@ -48,6 +50,7 @@ impl ConfigSource {
             Self::Default => "default",
             Self::Broker => "broker",
             Self::Topic => "topic",
+            Self::Group => "group",
         }
     }
 }

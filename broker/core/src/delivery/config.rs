@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidelog_model::GroupId;
+use tidelog_model::{GroupId, TopicName};
 
 use super::backoff::{Jitter, LaneBackoff, Schedule, ScheduleError};
 use super::breaker::BreakerLimits;
 use super::budget::BudgetLimits;
 use super::event::LaneId;
 use super::policy::{DelayedEdge, LanePolicy, LeasePolicy, OnDead, OrderMode, WindowLimits};
-use crate::catalog::{ConfigKey, ConfigKind, nearest_of};
+use crate::catalog::{ConfigEntry, ConfigKey, ConfigKind, ConfigSource, nearest_of};
 
 /// The longest lease and the longest life of one, in milliseconds: a day.
 const LEASE_MAX_MS: i64 = 86_400_000;
@@ -27,6 +27,25 @@ const fn int(min: i64, max: i64) -> ConfigKind {
 
 /// The settings of queue groups, sorted by name.
 pub static QUEUE_CONFIGS: &[ConfigKey] = &[
+    ConfigKey {
+        key: "errors.deadletterqueue.auto.create.topics.enable",
+        kind: ConfigKind::Bool,
+        default: "true",
+        documentation: "Whether the topic of the dead letters is made when there is the first one. It then keeps \
+                        its records for ever.",
+    },
+    ConfigKey {
+        key: "errors.deadletterqueue.copy.record.enable",
+        kind: ConfigKind::Bool,
+        default: "true",
+        documentation: "Whether a dead letter has the whole record, or only tells how it died and where it was.",
+    },
+    ConfigKey {
+        key: "errors.deadletterqueue.topic.name",
+        kind: ConfigKind::Text,
+        default: "",
+        documentation: "The topic of the dead letters; dlq. and the name of the group when it is empty.",
+    },
     ConfigKey {
         key: "share.auto.offset.reset",
         kind: ConfigKind::Word { allowed: &["earliest", "latest"] },
@@ -153,6 +172,12 @@ pub static QUEUE_CONFIGS: &[ConfigKey] = &[
         documentation: "Which records wait for one that failed: none, those of its key, or all of its partition.",
     },
     ConfigKey {
+        key: "tidelog.queue.paused",
+        kind: ConfigKind::Bool,
+        default: "false",
+        documentation: "Whether nothing is handed out; what is in consumers' hands may be settled.",
+    },
+    ConfigKey {
         key: "tidelog.queue.retry.floor",
         kind: int(0, 1_000_000),
         default: "10",
@@ -202,6 +227,12 @@ pub enum QueueConfigError {
         /// Its value.
         upper_value: i64,
     },
+    /// The dead letters cannot go there.
+    #[error("errors.deadletterqueue.topic.name: {reason}")]
+    Topic {
+        /// Why not.
+        reason: String,
+    },
     /// The setting needs another.
     #[error("tidelog.queue.on.dead=follow needs tidelog.queue.order=key: without keys nothing follows")]
     FollowWithoutKeys,
@@ -216,6 +247,7 @@ impl QueueConfigError {
             Self::Value { key, .. } => key,
             Self::Backoff(_) => "tidelog.queue.backoff",
             Self::Order { lower, .. } => lower,
+            Self::Topic { .. } => "errors.deadletterqueue.topic.name",
             Self::FollowWithoutKeys => "tidelog.queue.on.dead",
         }
     }
@@ -238,6 +270,33 @@ pub struct QueueConfig {
     pub budget: BudgetLimits,
     /// When nothing is handed out.
     pub breaker: BreakerLimits,
+    /// Whether nothing is handed out at all.
+    pub paused: bool,
+    /// Where its dead letters go.
+    pub dead_letters: DeadLetterConfig,
+}
+
+/// What becomes of a group's dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterConfig {
+    /// The topic, if one was named.
+    pub topic: Option<TopicName>,
+    /// Whether the record itself is written there.
+    pub copy_record: bool,
+    /// Whether the topic is made when it is not there.
+    pub auto_create: bool,
+}
+
+/// All settings of a group with their values and sources, by name.
+#[must_use]
+pub fn describe_queue(given: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+    let entry = |row: &ConfigKey| {
+        let set = given.get(row.key);
+        let source = if set.is_some() { ConfigSource::Group } else { ConfigSource::Default };
+        let value = set.map_or(row.default, String::as_str).to_owned();
+        ConfigEntry { key: row.key, value, source, kind: row.kind, documentation: row.documentation }
+    };
+    QUEUE_CONFIGS.iter().map(entry).collect()
 }
 
 impl QueueConfig {
@@ -290,6 +349,12 @@ impl QueueConfig {
                 failures_percent: Some(failures).filter(|percent| *percent > 0),
                 outcomes_min: values.number("tidelog.queue.breaker.outcomes.min"),
             },
+            paused: values.text("tidelog.queue.paused") == "true",
+            dead_letters: DeadLetterConfig {
+                topic: values.dead_letter_topic()?,
+                copy_record: values.text("errors.deadletterqueue.copy.record.enable") == "true",
+                auto_create: values.text("errors.deadletterqueue.auto.create.topics.enable") == "true",
+            },
         })
     }
 
@@ -325,6 +390,14 @@ impl<'a> Values<'a> {
     fn number<T: TryFrom<i64> + Default>(&self, key: &str) -> T {
         let number = self.text(key).parse::<i64>().ok();
         number.and_then(|number| T::try_from(number).ok()).unwrap_or_default()
+    }
+
+    fn dead_letter_topic(&self) -> Result<Option<TopicName>, QueueConfigError> {
+        let name = self.text("errors.deadletterqueue.topic.name");
+        if name.is_empty() {
+            return Ok(None);
+        }
+        TopicName::new(name).map(Some).map_err(|error| QueueConfigError::Topic { reason: error.to_string() })
     }
 
     fn order(&self) -> OrderMode {

@@ -22,15 +22,18 @@ mod config;
 mod dead_letter;
 mod event;
 mod lane;
+mod letter;
 mod order;
 mod policy;
 mod records;
+mod routes;
+mod selector;
 mod window;
 
 pub use backoff::{Jitter, LaneBackoff, Schedule, ScheduleError};
 pub use breaker::{Admission, Breaker, BreakerLimits, OpenCause};
 pub use budget::{Budget, BudgetLimits};
-pub use config::{QUEUE_CONFIGS, QueueConfig, QueueConfigError};
+pub use config::{DeadLetterConfig, QUEUE_CONFIGS, QueueConfig, QueueConfigError, describe_queue};
 pub use dead_letter::{
     DeadLetterFacts, FactsError, TOPIC_PREFIX, TopicNameError, dead_letter_topic, is_fact,
 };
@@ -39,6 +42,9 @@ pub use lane::{
     Acquire, Acquired, Blocked, DeadLetter, Delivery, Dying, Lane, LaneCounts, Outcome, RecordKind,
     RecordSource, Redrive, ReplayError, Retry, Settle, SettleStatus, Settled, SourceRecord, Verb,
 };
+pub use letter::{Letter, LetterError, LetterLimits, letter_batch};
 pub use policy::{
     Backoff, Cause, DelayedEdge, LanePolicy, LeasePolicy, OnDead, OrderMode, Reason, WindowLimits,
 };
+pub use routes::{CircleError, Route, check_circles};
+pub use selector::Selector;

@@ -101,6 +101,14 @@ impl Groups {
         self.groups.keys().filter_map(|name| self.queue(name).ok()).collect()
     }
 
+    /// The ids of all queue groups.
+    pub fn queue_ids(&self) -> impl Iterator<Item = Uuid> {
+        self.groups.values().filter_map(|group| match &group.kind {
+            Kind::Queue(definition) => Some(definition.id),
+            _ => None,
+        })
+    }
+
     fn check_topics(&self, definition: &QueueDefinition) -> Result<(), GroupError> {
         let (actual, limit) = (definition.topics.len(), self.config.consumer.topic_names_max);
         if actual > limit {

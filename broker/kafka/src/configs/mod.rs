@@ -18,6 +18,7 @@ use crate::wire::StrBytes;
 const SOURCE_TOPIC: i8 = 1;
 const SOURCE_STATIC_BROKER: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
+const SOURCE_GROUP: i8 = 8;
 
 /// A config as it is told to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +48,11 @@ impl Synonym {
     }
 }
 
-/// Where a value comes from: the topic, the broker's configuration, or the table.
+/// Where a value comes from: the topic, the group, the broker's configuration, or the table.
 pub(crate) const fn source_code(source: ConfigSource) -> i8 {
     match source {
         ConfigSource::Topic => SOURCE_TOPIC,
+        ConfigSource::Group => SOURCE_GROUP,
         ConfigSource::Broker => SOURCE_STATIC_BROKER,
         ConfigSource::Default => SOURCE_DEFAULT,
     }

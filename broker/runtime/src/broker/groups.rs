@@ -293,7 +293,9 @@ impl Broker {
     /// # Errors
     /// `GROUP_ID_NOT_FOUND`, `NON_EMPTY_GROUP`.
     pub async fn delete_group(&self, group: &GroupId) -> Result<(), BrokerError> {
-        self.ask_groups(GroupRequest::Delete(group.clone())).await.map(drop)
+        self.ask_groups(GroupRequest::Delete(group.clone())).await?;
+        self.remove_queue(group).await;
+        Ok(())
     }
 
     /// A member of a group of the consumer protocol (KIP-848) joins, leaves or is alive.
@@ -336,6 +338,7 @@ impl Broker {
         if let Err(error) = self.ask_groups(GroupRequest::TopicsChanged).await {
             tracing::warn!(%error, "groups learn of changed topics with their members' next change");
         }
+        self.tell_queues_of_topics().await;
     }
 
     fn id_of(&self, topic: &TopicRef) -> Option<TopicId> {
@@ -375,7 +378,7 @@ fn each(results: Vec<Result<(), tidelog_core::group::GroupError>>) -> EachResult
     results.into_iter().map(|result| result.map_err(BrokerError::from)).collect()
 }
 
-fn mismatch(reply: &GroupReply) -> BrokerError {
+pub(super) fn mismatch(reply: &GroupReply) -> BrokerError {
     BrokerError::internal(format!("the groups gave another answer than was asked for: {reply:?}"))
 }
 

@@ -3,21 +3,26 @@
 //! Changes of topics run one at a time, each in a task of its own, so that a client that goes away in the
 //! middle leaves no half-made change behind.
 
+mod dead_letters;
 mod files;
 mod groups;
 mod open;
+mod queues;
 mod tasks;
 mod topics;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use dashmap::DashMap;
 use tidelog_core::catalog::Catalog;
 use tidelog_log::LogDir;
 use tidelog_model::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
+pub use dead_letters::{ListedDeadLetter, RedriveProgress, RedriveSpec};
 pub use groups::{CommitOffsets, CommittedOffset, EachResult, FetchOffsets, OffsetCommit, TopicRef};
+pub use queues::QueueInfo;
 pub use topics::CreateTopic;
 
 use crate::admission::{Admission, AdmitPermit};
@@ -29,6 +34,7 @@ use crate::open_error::OpenError;
 use crate::options::BrokerOptions;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
+use crate::queue::Queues;
 use crate::shared::{Problem, Shared};
 use crate::topic::Topic;
 
@@ -59,6 +65,9 @@ struct Inner {
     names: DashMap<TopicId, TopicName>,
     catalog: Coordinator<Catalog>,
     groups: GroupWorker,
+    queues: Queues,
+    /// The logs of queue groups that are open.
+    queue_logs: DashMap<Uuid, Arc<Partition>>,
     /// One change of topics at a time.
     changes: tokio::sync::Mutex<()>,
     /// One round of removals at a time.
@@ -72,7 +81,22 @@ impl std::fmt::Debug for Broker {
     }
 }
 
+/// A broker that is not kept alive.
+#[derive(Clone)]
+pub(crate) struct WeakBroker(Weak<Inner>);
+
+impl WeakBroker {
+    /// The broker, if it is still there.
+    pub(crate) fn upgrade(&self) -> Option<Broker> {
+        self.0.upgrade().map(|inner| Broker { inner })
+    }
+}
+
 impl Broker {
+    pub(crate) fn downgrade(&self) -> WeakBroker {
+        WeakBroker(Arc::downgrade(&self.inner))
+    }
+
     /// Opens the data directory, recovers every partition and starts serving.
     ///
     /// A partition that cannot be recovered does not stop the others: [`Broker::health`] names it and its
@@ -98,6 +122,9 @@ impl Broker {
         }
         inner.admission.close();
         inner.groups.close();
+        for queue in inner.queues.all() {
+            queue.close().await;
+        }
         for task in inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }

@@ -30,6 +30,7 @@ use crate::open_error::OpenError;
 use crate::options::BrokerOptions;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
+use crate::queue::Queues;
 use crate::shared::Shared;
 use crate::topic::Topic;
 
@@ -70,6 +71,8 @@ pub(super) async fn open(options: BrokerOptions) -> Result<Broker, OpenError> {
         log_dir,
         topics: by_name,
         names,
+        queues: Queues::default(),
+        queue_logs: DashMap::new(),
         changes: tokio::sync::Mutex::new(()),
         removals: tokio::sync::Mutex::new(()),
         tasks: Mutex::new(Vec::new()),
@@ -79,6 +82,7 @@ pub(super) async fn open(options: BrokerOptions) -> Result<Broker, OpenError> {
     broker.check_disk().await;
     broker.finish_removals().await;
     broker.forget_lost_topics().await;
+    broker.start_queues().await.map_err(|error| OpenError::Start(error.message))?;
     broker.start_tasks();
     Ok(broker)
 }
@@ -104,7 +108,8 @@ fn recover(options: &BrokerOptions) -> Result<Recovered, OpenError> {
     let groups = (replay_groups(group_config, &groups_partition)?, groups_partition);
     let mut topics = recover_topics(options, &log_dir, &shared, &catalog.0.machine)?;
     topics.extend([catalog_topic, groups_topic]);
-    report_orphans(&log_dir, &topics, &catalog.0.machine)?;
+    let queues = groups.0.queue_ids();
+    report_orphans(&log_dir, &topics, &catalog.0.machine, &queues)?;
     let partitions: usize = topics.iter().map(Topic::partition_count).sum();
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(topics = topics.len(), partitions, took_ms, "recovered");
@@ -118,14 +123,7 @@ fn internal_topic(
 ) -> Result<Topic, OpenError> {
     let name = TopicName::new(name).map_err(|error| OpenError::Start(error.to_string()))?;
     let id = TopicId::from_uuid(Uuid::from_bytes(*id));
-    // Snapshots keep these topics small; nothing else may remove their records.
-    let config = TopicConfig {
-        cleanup_delete: false,
-        retention_ms: None,
-        segment_bytes: 16 * 1024 * 1024,
-        file_delete_delay_ms: 0,
-        ..TopicConfig::default()
-    };
+    let config = internal_config();
     let configs = BTreeMap::new();
     let entry = Arc::new(TopicEntry { name, id, partitions: 1, configs, created: Timestamp::NONE });
     let config = Arc::new(config);
@@ -133,6 +131,17 @@ fn internal_topic(
         .map(|wanted| Arc::new(open_partition(log_dir, shared, &wanted)))
         .collect();
     Ok(Topic { entry, config, partitions })
+}
+
+/// How the logs of the broker's own are set: snapshots keep them small, and nothing else may remove their records.
+pub(super) fn internal_config() -> TopicConfig {
+    TopicConfig {
+        cleanup_delete: false,
+        retention_ms: None,
+        segment_bytes: 16 * 1024 * 1024,
+        file_delete_delay_ms: 0,
+        ..TopicConfig::default()
+    }
 }
 
 fn replay_topic<M: Machine>(machine: M, topic: &Topic) -> Result<(Replayed<M>, Arc<Partition>), OpenError> {
@@ -166,14 +175,19 @@ fn recover_topics(
     Ok(topics)
 }
 
-fn report_orphans(log_dir: &LogDir, topics: &[Topic], catalog: &Catalog) -> Result<(), OpenError> {
-    let known: BTreeSet<TopicId> = topics.iter().map(Topic::id).collect();
+fn report_orphans(
+    log_dir: &LogDir,
+    topics: &[Topic],
+    catalog: &Catalog,
+    queues: &BTreeSet<TopicId>,
+) -> Result<(), OpenError> {
+    let known: BTreeSet<TopicId> = topics.iter().map(Topic::id).chain(queues.iter().copied()).collect();
     let on_disk = log_dir.topics_on_disk().map_err(|error| OpenError::Start(error.to_string()))?;
     for id in on_disk {
         if !known.contains(&id) && !catalog.is_removing(id) {
             tracing::warn!(
                 topic_id = %id,
-                "the data directory has files of a topic that the catalog does not know: they are kept"
+                "the data directory has files of a topic or queue group that nobody knows: they are kept"
             );
         }
     }

@@ -127,7 +127,7 @@ impl Broker {
     }
 
     /// Runs a change to its end even when the caller goes away.
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
     ) -> Result<T, BrokerError> {
@@ -279,7 +279,7 @@ impl Broker {
         }
     }
 
-    async fn remove_files(&self, id: TopicId) -> bool {
+    pub(super) async fn remove_files(&self, id: TopicId) -> bool {
         let log_dir = Arc::clone(&self.inner.log_dir);
         let removed = tokio::task::spawn_blocking(move || log_dir.remove_topic(id)).await;
         let failed = match removed {
