@@ -11,7 +11,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import MessageSizeTooLargeError
 
 import common
-from common import BOOTSTRAP, big, check, equal, main, payloads, records
+from common import BOOTSTRAP, WAIT_SECONDS, big, check, equal, main, payloads, records
 
 
 def case(function):
@@ -29,12 +29,13 @@ def each(names, function):
         common.CASES[f"{function.__name__}-{name}"] = lambda name=name: asyncio.run(function(name))
 
 
-async def until(what, condition, seconds=30):
-    end = asyncio.get_running_loop().time() + seconds
+async def until(what, condition):
+    """As common.until, for a condition that is a coroutine."""
+    end = asyncio.get_running_loop().time() + WAIT_SECONDS
     while asyncio.get_running_loop().time() < end:
         if result := await condition():
             return result
-    raise AssertionError(f"waited {seconds} s in vain: {what}")
+    raise AssertionError(f"waited {WAIT_SECONDS} s in vain: {what}")
 
 
 async def with_admin(use):
@@ -231,23 +232,28 @@ async def group_commit():
     await second.stop()
 
 
+async def owns_all(reader):
+    async def condition():
+        return await assigned(reader) == {0, 1, 2, 3}
+
+    await until("the member has all partitions", condition)
+
+
 async def join_and_leave(topic, assignor):
+    """aiokafka joins and syncs in a task of its own: members may take turns."""
     await fill(topic)
     settings = {"group": topic, "partition_assignment_strategy": [assignor]}
     first = await consumer(topic, **settings)
-
-    async def owns_all(reader):
-        return await assigned(reader) == {0, 1, 2, 3}
 
     async def shared():
         parts = [await assigned(first), await assigned(second)]
         return all(parts) and sorted(sum(map(sorted, parts), [])) == [0, 1, 2, 3]
 
-    await until("one member has all partitions", lambda: owns_all(first))
+    await owns_all(first)
     second = await consumer(topic, **settings)
     await until("two members share them", shared)
     await first.stop()
-    await until("the other has all of them", lambda: owns_all(second))
+    await owns_all(second)
     await second.stop()
 
 
@@ -271,7 +277,7 @@ async def group_static():
     await first.commit()
     await first.stop()
     again = await consumer(topic, **settings)
-    equal(await assigned(again), {0, 1, 2, 3})
+    await owns_all(again)
     equal([await again.committed(TopicPartition(topic, part)) for part in range(4)], [25] * 4)
     await again.stop()
 

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from common import BOOTSTRAP, big, case, check, each, equal, main, payloads, records, until
+from common import ANSWER_SECONDS, BOOTSTRAP, big, case, check, each, equal, main, payloads, records, until
 
 ADMIN = AdminClient({"bootstrap.servers": BOOTSTRAP})
 
@@ -32,8 +32,8 @@ ADMIN = AdminClient({"bootstrap.servers": BOOTSTRAP})
 def create(topic, partitions=1, **configs):
     configs = {key.replace("_", "."): value for key, value in configs.items()}
     new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=configs)
-    ADMIN.create_topics([new])[topic].result(20)
-    until("the new topic is listed", lambda: topic in ADMIN.list_topics(timeout=10).topics)
+    ADMIN.create_topics([new])[topic].result(ANSWER_SECONDS)
+    until("the new topic is listed", lambda: topic in ADMIN.list_topics(timeout=ANSWER_SECONDS).topics)
     return topic
 
 
@@ -49,7 +49,7 @@ def produce(topic, rows, **settings):
     for timestamp, key, value, headers in rows:
         producer.produce(topic, value, key, 0, on_delivery=delivered, timestamp=timestamp, headers=headers)
         producer.poll(0)
-    equal(producer.flush(30), 0, "records still queued")
+    equal(producer.flush(ANSWER_SECONDS), 0, "records still queued")
     errors = [offset for offset in offsets if isinstance(offset, KafkaError)]
     check(not errors, "not delivered:", errors[:3])
     return offsets
@@ -69,7 +69,7 @@ def consumer(group="unused", **settings):
     return Consumer({**base, **settings})
 
 
-def take(reader, count, seconds=30):
+def take(reader, count):
     found = []
 
     def enough():
@@ -79,7 +79,7 @@ def take(reader, count, seconds=30):
             found.append(message)
         return len(found) >= count
 
-    until(f"{count} records", enough, seconds)
+    until(f"{count} records", enough)
     return found
 
 
@@ -166,9 +166,9 @@ def seek_and_times():
     topic = create("seek-and-times", retention_ms=-1)
     produce(topic, plain(payloads(100)), batch_num_messages=7)
     reader = consumer()
-    at = lambda time: reader.offsets_for_times([TopicPartition(topic, 0, time)], timeout=10)[0].offset
+    at = lambda time: reader.offsets_for_times([TopicPartition(topic, 0, time)], timeout=ANSWER_SECONDS)[0].offset
     equal([at(1_600_000_000_000), at(1_600_000_000_042), at(1_600_000_000_100)], [0, 42, -1])
-    equal(reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=10), (0, 100))
+    equal(reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=ANSWER_SECONDS), (0, 100))
     reader.assign([TopicPartition(topic, 0, 90)])
     equal(take(reader, 1)[0].offset(), 90)
     reader.seek(TopicPartition(topic, 0, 42))
@@ -181,7 +181,7 @@ def fill(topic, partitions=4, each_partition=25):
     producer = Producer({"bootstrap.servers": BOOTSTRAP})
     for number in range(partitions * each_partition):
         producer.produce(topic, str(number), partition=number % partitions)
-    equal(producer.flush(20), 0)
+    equal(producer.flush(ANSWER_SECONDS), 0)
 
 
 def values(messages):
@@ -189,6 +189,7 @@ def values(messages):
 
 
 def assigned(reader):
+    """What it owns after a poll. librdkafka joins and syncs by itself: members may take turns in one thread."""
     reader.poll(0.05)
     return {partition.partition for partition in reader.assignment()}
 
@@ -213,7 +214,7 @@ def commit_and_restart(**settings):
     seen = sorted(seen + values(take(second, 100 - len(seen))))
     equal(seen, list(range(100)))
     second.commit(asynchronous=False)
-    committed = second.committed([TopicPartition(topic, part) for part in range(4)], timeout=10)
+    committed = second.committed([TopicPartition(topic, part) for part in range(4)], timeout=ANSWER_SECONDS)
     equal([part.offset for part in committed], [25] * 4)
     second.close()
 
@@ -274,9 +275,7 @@ def static_member(**settings):
     two = consumer(topic, group_instance_id="two", **settings)
     one.subscribe([topic])
     two.subscribe([topic])
-    until("both have some", lambda: shared(one, two))
-    before = assigned(one)
-    kept = assigned(two)
+    before, kept = until("both have some", lambda: shared(one, two))
     one.close()
     again = consumer(topic, group_instance_id="one", **settings)
     again.subscribe([topic])
@@ -305,7 +304,7 @@ def sought(code=0, **settings):
     producer = Producer({"bootstrap.servers": BOOTSTRAP})
     for number in range(100):
         producer.produce(topic, str(number), partition=number % 4)
-    equal(producer.flush(20), 0)
+    equal(producer.flush(ANSWER_SECONDS), 0)
     seen = []
 
     def poll():
@@ -329,7 +328,7 @@ def sought(code=0, **settings):
         for reader in readers:
             reader.commit(asynchronous=False)
     equal(sorted(seen), sorted(list(range(100)) * (2 if code == 0 else 1)))
-    committed = readers[0].committed([TopicPartition(topic, part) for part in range(4)], timeout=10)
+    committed = readers[0].committed([TopicPartition(topic, part) for part in range(4)], timeout=ANSWER_SECONDS)
     equal([part.offset for part in committed], [25] * 4)
     for reader in readers:
         reader.close()
@@ -354,7 +353,7 @@ def group_consumer_sought():
 @case
 def admin_topics():
     create("admin-topics", 3, retention_ms=123_000)
-    found = ADMIN.list_topics("admin-topics", timeout=10).topics["admin-topics"]
+    found = ADMIN.list_topics("admin-topics", timeout=ANSWER_SECONDS).topics["admin-topics"]
     equal(sorted(found.partitions), [0, 1, 2])
     try:
         create("admin-topics", 3)
@@ -362,24 +361,24 @@ def admin_topics():
         equal(error.args[0].code(), KafkaError.TOPIC_ALREADY_EXISTS)
     else:
         raise AssertionError("created twice")
-    described = ADMIN.describe_topics(TopicCollection(["admin-topics"]))["admin-topics"].result(10)
+    described = ADMIN.describe_topics(TopicCollection(["admin-topics"]))["admin-topics"].result(ANSWER_SECONDS)
     equal((described.name, len(described.partitions), described.is_internal), ("admin-topics", 3, False))
-    ADMIN.delete_topics(["admin-topics"])["admin-topics"].result(20)
-    gone = lambda: "admin-topics" not in ADMIN.list_topics(timeout=10).topics
+    ADMIN.delete_topics(["admin-topics"])["admin-topics"].result(ANSWER_SECONDS)
+    gone = lambda: "admin-topics" not in ADMIN.list_topics(timeout=ANSWER_SECONDS).topics
     until("it is gone", gone)
 
 
 @case
 def admin_partitions():
     create("admin-partitions", 2)
-    ADMIN.create_partitions([NewPartitions("admin-partitions", 5)])["admin-partitions"].result(10)
-    count = lambda: len(ADMIN.list_topics("admin-partitions", timeout=10).topics["admin-partitions"].partitions)
-    until("five partitions", lambda: count() == 5)
+    ADMIN.create_partitions([NewPartitions("admin-partitions", 5)])["admin-partitions"].result(ANSWER_SECONDS)
+    topics = lambda: ADMIN.list_topics("admin-partitions", timeout=ANSWER_SECONDS).topics
+    until("five partitions", lambda: len(topics()["admin-partitions"].partitions) == 5)
 
 
 def configs(kind, name):
     resource = ConfigResource(kind, name)
-    return ADMIN.describe_configs([resource])[resource].result(10)
+    return ADMIN.describe_configs([resource])[resource].result(ANSWER_SECONDS)
 
 
 @case
@@ -392,18 +391,18 @@ def admin_configs():
     change = [ConfigEntry("retention.ms", "456000", incremental_operation=AlterConfigOpType.SET)]
     change.append(ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.APPEND))
     resource = ConfigResource(kind, "admin-configs", incremental_configs=change)
-    ADMIN.incremental_alter_configs([resource])[resource].result(10)
+    ADMIN.incremental_alter_configs([resource])[resource].result(ANSWER_SECONDS)
     found = configs(kind, "admin-configs")
     equal((found["retention.ms"].value, found["cleanup.policy"].value), ("456000", "delete,compact"))
     change = [ConfigEntry("retention.ms", None, incremental_operation=AlterConfigOpType.DELETE)]
     resource = ConfigResource(kind, "admin-configs", incremental_configs=change)
-    ADMIN.incremental_alter_configs([resource])[resource].result(10)
+    ADMIN.incremental_alter_configs([resource])[resource].result(ANSWER_SECONDS)
     equal(configs(kind, "admin-configs")["retention.ms"].value, "604800000")
 
 
 @case
 def admin_broker_configs():
-    node = ADMIN.describe_cluster().result(10).nodes[0].id
+    node = ADMIN.describe_cluster().result(ANSWER_SECONDS).nodes[0].id
     check("log.retention.ms" in configs(ResourceType.BROKER, str(node)), "log.retention.ms is missing")
 
 
@@ -412,8 +411,8 @@ def admin_delete_records():
     topic = create("admin-delete-records")
     produce(topic, plain(payloads(20)))
     before = TopicPartition(topic, 0, 15)
-    equal(ADMIN.delete_records([before])[before].result(10).low_watermark, 15)
-    equal(consumer().get_watermark_offsets(TopicPartition(topic, 0), timeout=10), (15, 20))
+    equal(ADMIN.delete_records([before])[before].result(ANSWER_SECONDS).low_watermark, 15)
+    equal(consumer().get_watermark_offsets(TopicPartition(topic, 0), timeout=ANSWER_SECONDS), (15, 20))
 
 
 @case
@@ -421,7 +420,7 @@ def admin_list_offsets():
     topic = create("admin-list-offsets", retention_ms=-1)
     produce(topic, plain(payloads(20)))
     part = TopicPartition(topic, 0)
-    ask = lambda spec: ADMIN.list_offsets({part: spec})[part].result(10).offset
+    ask = lambda spec: ADMIN.list_offsets({part: spec})[part].result(ANSWER_SECONDS).offset
     specs = [OffsetSpec.earliest(), OffsetSpec.latest(), OffsetSpec.max_timestamp()]
     equal([ask(spec) for spec in specs + [OffsetSpec.for_timestamp(1_600_000_000_007)]], [0, 20, 19, 7])
 
@@ -433,22 +432,22 @@ def admin_groups():
     reader.subscribe(["admin-groups"])
     take(reader, 100)
     reader.commit(asynchronous=False)
-    described = ADMIN.describe_consumer_groups(["admin-groups"])["admin-groups"].result(10)
+    described = ADMIN.describe_consumer_groups(["admin-groups"])["admin-groups"].result(ANSWER_SECONDS)
     equal((described.state.name, len(described.members)), ("STABLE", 1))
     equal(len(described.members[0].assignment.topic_partitions), 4)
     reader.close()
-    listed = lambda: [group.group_id for group in ADMIN.list_consumer_groups().result(10).valid]
+    listed = lambda: [group.group_id for group in ADMIN.list_consumer_groups().result(ANSWER_SECONDS).valid]
     check("admin-groups" in listed(), listed())
     asked = ConsumerGroupTopicPartitions("admin-groups")
-    offsets = ADMIN.list_consumer_group_offsets([asked])["admin-groups"].result(10).topic_partitions
+    offsets = ADMIN.list_consumer_group_offsets([asked])["admin-groups"].result(ANSWER_SECONDS).topic_partitions
     equal(sorted((part.partition, part.offset) for part in offsets), [(part, 25) for part in range(4)])
     parts = [TopicPartition("admin-groups", 2, 7)]
     asked = ConsumerGroupTopicPartitions("admin-groups", parts)
-    ADMIN.alter_consumer_group_offsets([asked])["admin-groups"].result(10)
+    ADMIN.alter_consumer_group_offsets([asked])["admin-groups"].result(ANSWER_SECONDS)
     asked = ConsumerGroupTopicPartitions("admin-groups", [TopicPartition("admin-groups", 2)])
-    offsets = ADMIN.list_consumer_group_offsets([asked])["admin-groups"].result(10).topic_partitions
+    offsets = ADMIN.list_consumer_group_offsets([asked])["admin-groups"].result(ANSWER_SECONDS).topic_partitions
     equal(offsets[0].offset, 7)
-    ADMIN.delete_consumer_groups(["admin-groups"])["admin-groups"].result(10)
+    ADMIN.delete_consumer_groups(["admin-groups"])["admin-groups"].result(ANSWER_SECONDS)
     check("admin-groups" not in listed(), listed())
 
 

@@ -1,13 +1,28 @@
 """kafka-python, a client of its own in pure Python, against a broker. See common.py."""
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+import threading
+
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import MessageSizeTooLargeError, TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 
-from common import BOOTSTRAP, big, case, check, each, equal, main, payloads, records, until, without_null_headers
+from common import (
+    ANSWER_SECONDS,
+    BOOTSTRAP,
+    big,
+    case,
+    check,
+    each,
+    equal,
+    main,
+    payloads,
+    records,
+    until,
+    without_null_headers,
+)
 
 ADMIN = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
 
@@ -27,8 +42,8 @@ def produce(topic, rows, **settings):
         producer.send(topic, value=value, key=key, headers=headers, partition=0, timestamp_ms=timestamp)
         for timestamp, key, value, headers in rows
     ]
-    producer.flush(30)
-    offsets = [future.get(30).offset for future in sent]
+    producer.flush(ANSWER_SECONDS)
+    offsets = [future.get(ANSWER_SECONDS).offset for future in sent]
     producer.close()
     return offsets
 
@@ -47,14 +62,14 @@ def poll(reader, **limits):
     return [record for batch in reader.poll(200, **limits).values() for record in batch]
 
 
-def take(reader, count, seconds=30):
+def take(reader, count):
     found = []
 
     def enough():
         found.extend(poll(reader, max_records=count - len(found)))
         return len(found) >= count
 
-    until(f"{count} records", enough, seconds)
+    until(f"{count} records", enough)
     return found
 
 
@@ -163,15 +178,58 @@ def values(found):
     return sorted(int(record.value) for record in found)
 
 
-def assigned(reader):
-    poll(reader)
-    return {part.partition for part in reader.assignment()}
+class Member(ConsumerRebalanceListener):
+    """A member of the group that has its topic's name, polled by a thread of its own until it is closed.
+
+    kafka-python drops a rebalance that ends between two polls and joins once more, which for the group's leader
+    begins another one. Members that take turns in one thread can so go on for ever: the leader's rebalance ends while
+    the other is polled.
+    """
+
+    def __init__(self, topic, **settings):
+        self.owned = frozenset()
+        self._error = None
+        self._closing = threading.Event()
+        self._reader = consumer(topic, **settings)
+        self._reader.subscribe([topic], listener=self)
+        # A member that a failed case has left behind does not keep the program.
+        self._thread = threading.Thread(target=self._keep_polling, daemon=True)
+        self._thread.start()
+
+    def _keep_polling(self):
+        try:
+            while not self._closing.is_set():
+                poll(self._reader)
+        except BaseException as error:
+            self._error = error
+
+    def on_partitions_assigned(self, assigned):
+        self.owned |= {part.partition for part in assigned}
+
+    def on_partitions_revoked(self, revoked):
+        self.owned -= {part.partition for part in revoked}
+
+    def assigned(self):
+        """The partitions that it owns at this moment, none while it waits for a rebalance that takes them all."""
+        if self._error is not None:
+            raise self._error
+        return self.owned
+
+    def close(self):
+        self._closing.set()
+        self._thread.join()
+        check(self._error is None, self._error)
+        self._reader.close()
 
 
-def shared(*readers):
-    """Whether all four partitions are owned, each by one reader, and every reader has some."""
-    parts = [assigned(reader) for reader in readers]
-    return all(parts) and sorted(sum(map(sorted, parts), [])) == [0, 1, 2, 3] and parts
+def owns_all(member):
+    until("the member has all partitions", lambda: member.assigned() == {0, 1, 2, 3}, pause=0.02)
+
+
+def shared(*members):
+    """Whether all four partitions are owned, each by one member, and every member has some."""
+    parts = [member.assigned() for member in members]
+    return all(parts) and sorted(sum(map(sorted, parts), [])) == [0, 1, 2, 3]
 
 
 @case
@@ -195,30 +253,13 @@ def group_commit():
 
 
 def join_and_leave(topic, **settings):
-    import threading
-
     fill(topic)
-    first, second = consumer(topic, **settings), consumer(topic, **settings)
-    first.subscribe([topic])
-    until("one member has all partitions", lambda: assigned(first) == {0, 1, 2, 3})
-    second.subscribe([topic])
-    # A poll may wait for the whole rebalance, and the rebalance for the other member's poll.
-    stop = threading.Event()
-
-    def keep_polling():
-        while not stop.is_set():
-            poll(first)
-
-    thread = threading.Thread(target=keep_polling)
-    thread.start()
-    try:
-        until("two members share them", lambda: 0 < len(assigned(second)) < 4)
-    finally:
-        stop.set()
-        thread.join()
-    until("each has some", lambda: shared(first, second))
+    first = Member(topic, **settings)
+    owns_all(first)
+    second = Member(topic, **settings)
+    until("two members share them", lambda: shared(first, second), pause=0.02)
     first.close()
-    until("the other has all of them", lambda: assigned(second) == {0, 1, 2, 3})
+    owns_all(second)
     second.close()
 
 
@@ -241,15 +282,13 @@ def group_cooperative():
 def group_static():
     topic = "group-static"
     fill(topic)
-    first = consumer(topic, group_instance_id="one")
-    first.subscribe([topic])
-    until("the member has all partitions", lambda: assigned(first) == {0, 1, 2, 3})
+    first = Member(topic, group_instance_id="one")
+    owns_all(first)
     members = lambda: ADMIN.describe_groups([topic])[topic]["members"]
     equal([member["group_instance_id"] for member in members()], ["one"])
     first.close()
-    again = consumer(topic, group_instance_id="one")
-    again.subscribe([topic])
-    until("it has its partitions again", lambda: assigned(again) == {0, 1, 2, 3})
+    again = Member(topic, group_instance_id="one")
+    owns_all(again)
     equal([member["group_instance_id"] for member in members()], ["one"])
     again.close()
 
