@@ -3,7 +3,8 @@
 'use strict'
 
 const { Kafka, CompressionTypes, CompressionCodecs, PartitionAssigners, ConfigResourceTypes, logLevel } = require('kafkajs')
-const { bootstrap, cases, shapes, plain, big, check, equal, pairs, same, until, shared, main } = require('./common')
+const { bootstrap, cases, shapes, plain, big, check, equal, same, until, main } = require('./common')
+const { RETENTION, message, administration, recordCases, timesOf, groupSteps } = require('./matrix')
 
 // It comes with gzip alone; the only packages with lz4 have to be compiled.
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
@@ -14,55 +15,23 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 })
 
 const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR, retry: { initialRetryTime: 50 } })
-/** Its producer refuses a header without a value, and has those of one key follow each other. */
-const grouped = (headers) => headers.filter(([key], at) => at === 0 || headers[at - 1][0] !== key).length === new Set(headers.map(([key]) => key)).size
-const writable = shapes.filter((row) => row.headers.every(([, value]) => value !== null) && grouped(row.headers))
-const RETENTION = { name: 'retention.ms', value: '-1' }
-
-async function withAdmin(use) {
-  const admin = kafka.admin()
-  await admin.connect()
-  try {
-    return await use(admin)
-  } finally {
-    await admin.disconnect()
-  }
-}
-
-async function create(topic, numPartitions = 1, configEntries = []) {
-  await withAdmin(async (admin) => {
-    check(await admin.createTopics({ topics: [{ topic, numPartitions, configEntries }] }), `${topic} is there already`)
-    await until('the new topic is listed', async () => (await admin.listTopics()).includes(topic))
-  })
-  return topic
-}
+const { withAdmin, create } = administration(kafka)
 
 const end = (topic) => withAdmin(async (admin) => Number((await admin.fetchTopicOffsets(topic))[0].high))
 
-async function produce(topic, rows, options = {}, producerOptions = {}) {
-  const producer = kafka.producer({ retry: { retries: 2 }, ...producerOptions })
+/** Sends to partition 0 unless a row says otherwise; the first offset in each partition. */
+async function produce(topic, rows, options = {}) {
+  const producer = kafka.producer({ retry: { retries: 2 } })
   await producer.connect()
-  const messages = rows.map((row) => {
-    const headers = {}
-    for (const [key, value] of row.headers) headers[key] = key in headers ? [].concat(headers[key], [value]) : value
-    return { key: row.key, value: row.value, partition: 0, timestamp: String(row.timestamp), headers }
-  })
   try {
-    const sent = await producer.send({ topic, messages, ...options })
+    const sent = await producer.send({ topic, messages: rows.map(message), ...options })
     // Nobody answers: a client that goes right away may take its records along.
     if (options.acks === 0) await until(`${topic} has ${rows.length} records`, async () => (await end(topic)) === rows.length)
-    return sent
+    return sent.map(({ baseOffset }) => baseOffset)
   } finally {
     await producer.disconnect()
   }
 }
-
-const plainRow = ({ message }) => ({
-  timestamp: Number(message.timestamp),
-  key: message.key,
-  value: message.value,
-  headers: pairs(message.headers),
-})
 
 let groups = 0
 /** It leaves a group only when the fetch on its way is answered; by itself it would have that wait for 5 s. */
@@ -81,39 +50,15 @@ async function read(topic, count, offset) {
   return found
 }
 
-const rows = async (topic, count) => (await read(topic, count)).map(plainRow)
-
-const codecs = { none: 'None', gzip: 'GZIP', snappy: 'Snappy', zstd: 'ZSTD' }
-for (const [name, codec] of Object.entries(codecs)) {
-  cases[`compressed-${name}`] = async () => {
-    const topic = await create(`compressed-${name}`)
-    await produce(topic, plain(300), { compression: CompressionTypes[codec] })
-    same(await rows(topic, 300), plain(300))
-  }
+const codecs = {
+  none: CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+  zstd: CompressionTypes.ZSTD,
 }
+const rows = recordCases({ create, codecs, room: {}, produce, read })
 
-for (const [name, acks] of Object.entries({ 0: 0, 1: 1, all: -1 })) {
-  cases[`acks-${name}`] = async () => {
-    const topic = await create(`acks-${name}`)
-    await produce(topic, plain(50), { acks })
-    same(await rows(topic, 50), plain(50))
-  }
-}
-
-cases['record-shapes'] = async () => {
-  const topic = await create('record-shapes', 1, [RETENTION])
-  await produce(topic, writable)
-  same(await rows(topic, writable.length), writable)
-}
-
-cases['write-for-grpc'] = () => produce('kafka-to-grpc', writable)
 cases['read-from-grpc'] = async () => same(await rows('grpc-to-kafka', shapes.length), shapes)
-
-cases['large-message'] = async () => {
-  const topic = await create('large-message', 1, [{ name: 'max.message.bytes', value: '11000000' }])
-  await produce(topic, big(10_000_000))
-  same(await rows(topic, 1), big(10_000_000))
-}
 
 cases['too-large-message'] = async () => {
   const topic = await create('too-large-message')
@@ -134,42 +79,21 @@ cases.idempotent = async () => {
   same(await rows(topic, 2000), plain(2000))
 }
 
-cases['automatic-topic'] = async () => {
-  await produce('automatic-topic', plain(1))
-  same(await rows('automatic-topic', 1), plain(1))
-}
-
 cases['seek-and-times'] = async () => {
   const topic = await create('seek-and-times', 1, [RETENTION])
   await produce(topic, plain(100))
-  await withAdmin(async (admin) => {
-    for (const [at, offset] of [[0, '0'], [42, '42'], [100, '100']]) {
-      // For a time after the last record it takes the end.
-      const found = await admin.fetchTopicOffsetsByTimestamp(topic, 1_600_000_000_000 + at)
-      equal(found, [{ partition: 0, offset }])
-    }
-    const [ends] = await admin.fetchTopicOffsets(topic)
-    equal([ends.low, ends.high], ['0', '100'])
-  })
+  await withAdmin(timesOf(topic))
   const found = await read(topic, 1, '42')
   equal(found.some(({ message }) => message.offset === '42'), true)
-}
-
-async function fill(topic) {
-  await create(topic, 4)
-  const producer = kafka.producer()
-  await producer.connect()
-  const messages = Array.from({ length: 100 }, (_, number) => ({ value: String(number), partition: number % 4 }))
-  await producer.send({ topic, messages })
-  await producer.disconnect()
 }
 
 /** A member of a group that says what it owns and what it has seen. */
 async function join(topic, options = {}, most = 100) {
   const consumer = kafka.consumer({ groupId: topic, heartbeatInterval: 300, ...BRISK, ...options })
-  const member = { consumer, owned: [], seen: [] }
-  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => (member.owned = payload.memberAssignment[topic] ?? []))
-  consumer.on(consumer.events.REBALANCING, () => (member.owned = []))
+  let owned = []
+  const member = { seen: [], owned: () => owned, leave: () => consumer.disconnect() }
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => (owned = payload.memberAssignment[topic] ?? []))
+  consumer.on(consumer.events.REBALANCING, () => (owned = []))
   await consumer.connect()
   await consumer.subscribe({ topics: [topic], fromBeginning: true })
   await consumer.run({
@@ -183,34 +107,10 @@ async function join(topic, options = {}, most = 100) {
   return member
 }
 
-cases['group-commit'] = async () => {
-  const topic = 'group-commit'
-  await fill(topic)
-  const first = await join(topic, {}, 40)
-  await until('40 records', () => first.seen.length === 40)
-  await first.consumer.disconnect()
-  const second = await join(topic)
-  await until('the rest', () => second.seen.length === 60)
-  equal(new Set([...first.seen, ...second.seen]).size, 100)
-  await second.consumer.disconnect()
-  await withAdmin(async (admin) => {
-    const [found] = await admin.fetchOffsets({ groupId: topic, topics: [topic] })
-    equal(found.partitions.map(({ offset }) => offset), ['25', '25', '25', '25'])
-  })
-}
+const { fill, commitAndRestart, joinAndLeave } = groupSteps({ withAdmin, create, produce, join })
 
-cases['group-members'] = async () => {
-  const topic = 'group-members'
-  await fill(topic)
-  const options = { partitionAssigners: [PartitionAssigners.roundRobin] }
-  const first = await join(topic, options)
-  await until('one member has all partitions', () => first.owned.length === 4)
-  const second = await join(topic, options)
-  await until('two members share them', () => shared(first.owned, second.owned))
-  await first.consumer.disconnect()
-  await until('the other has all of them', () => second.owned.length === 4)
-  await second.consumer.disconnect()
-}
+cases['group-commit'] = () => commitAndRestart('group-commit')
+cases['group-members'] = () => joinAndLeave('group-members', { partitionAssigners: [PartitionAssigners.roundRobin] })
 
 cases['admin-topics'] = async () => {
   await create('admin-topics', 3)
@@ -269,7 +169,7 @@ cases['admin-groups'] = async () => {
   await withAdmin(async (admin) => {
     const { groups: found } = await admin.describeGroups([group])
     equal([found[0].state, found[0].members.length], ['Stable', 1])
-    await member.consumer.disconnect()
+    await member.leave()
     const listed = async () => (await admin.listGroups()).groups.some(({ groupId }) => groupId === group)
     check(await listed(), 'it is not listed')
     await admin.setOffsets({ groupId: group, topic: group, partitions: [{ partition: 2, offset: '7' }] })
