@@ -32,7 +32,8 @@ const ALL: i64 = 1_000_000;
 /// How long a member may be silent before its partitions move, as members and broker are told.
 const SESSION: Duration = Duration::from_secs(6);
 const SETTING: &str = "groups.consumer_session_timeout=6s";
-const DEADLINE: Duration = Duration::from_secs(45);
+/// Generous, for a loaded machine.
+const DEADLINE: Duration = Duration::from_secs(150);
 
 /// Where a record is, and what it holds.
 type Read = (i64, i64, String);
@@ -208,8 +209,9 @@ fn survive(topic: &str, program: Program<'_>, committed: i64) {
     survivor.wait("it has all partitions", |survivor| survivor.assigned() == all());
     let took = killed.elapsed();
     say(&format!("{topic}: the partitions of a killed member have moved after {took:?}"));
-    // Its last call may have been a while before its end.
-    assert!(took > SESSION / 2 && took < SESSION * 4, "{took:?} with a session of {SESSION:?}");
+    // Its last call may have been a while before its end, and a loaded machine takes its time; without the setting it
+    // would be 45 s.
+    assert!(took > SESSION / 2 && took < SESSION * 6, "{took:?} with a session of {SESSION:?}");
     group.write(ROUND..2 * ROUND);
     seen.extend(expected(lost, committed..ROUND));
     seen.extend(expected(0..PARTITIONS, ROUND..2 * ROUND));

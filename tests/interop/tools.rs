@@ -122,7 +122,7 @@ fn kafka_consumer_groups_shows_resets_and_deletes_groups() {
     let input = std::fs::File::open(tools.file("lines", &"line\n".repeat(50))).unwrap();
     run(tools.command(PRODUCER, &["--topic", "lines"]).stdin(input));
     let group = ["--group", "readers"];
-    let read = ["--topic", "lines", "--from-beginning", "--max-messages", "50", "--timeout-ms", "20000"];
+    let read = ["--topic", "lines", "--from-beginning", "--max-messages", "50", "--timeout-ms", "60000"];
     assert_eq!(tools.run(CONSUMER, &[&read[..], &group].concat()), "line\n".repeat(50));
     says(&tools.run(GROUPS, &["--list"]), &["readers"]);
     let describe = [&["--describe"], &group[..]].concat();

@@ -304,8 +304,11 @@ func franzStatic() {
 	topic := "group-static"
 	franzFill(topic)
 	one, two := franzMember(topic, kgo.InstanceID("one")), franzMember(topic, kgo.InstanceID("two"))
-	until("both have some", func() bool { return shared(one.owned(), two.owned()) })
-	before, kept := one.owned(), two.owned()
+	var before, kept map[int32]bool
+	until("both have some", func() bool {
+		before, kept = one.owned(), two.owned()
+		return shared(before, kept)
+	})
 	one.client.Close()
 	again := franzMember(topic, kgo.InstanceID("one"))
 	until("it has its own again", func() bool {

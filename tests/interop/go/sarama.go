@@ -187,8 +187,8 @@ func saramaFrom(topic string, offset int64, count int) []*sarama.ConsumerMessage
 		select {
 		case message := <-partition.Messages():
 			found = append(found, message)
-		case <-time.After(30 * time.Second):
-			check(false, "%d records, then none for 30 s", len(found))
+		case <-time.After(waitLimit):
+			check(false, "%d records, then none for %v", len(found), waitLimit)
 		}
 	}
 	return found
@@ -352,12 +352,15 @@ func saramaStatic() {
 		return func(config *sarama.Config) { config.Consumer.Group.InstanceId = name }
 	}
 	one, two := saramaJoin(topic, 100, named("one")), saramaJoin(topic, 100, named("two"))
-	until("both have some", func() bool { return shared(one.owned(), two.owned()) })
-	before, kept := fmt.Sprint(one.owned()), fmt.Sprint(two.owned())
+	var before, kept map[int32]bool
+	until("both have some", func() bool {
+		before, kept = one.owned(), two.owned()
+		return shared(before, kept)
+	})
 	one.leave()
 	again := saramaJoin(topic, 100, named("one"))
 	until("it has its own again", func() bool {
-		return fmt.Sprint(again.owned()) == before && fmt.Sprint(two.owned()) == kept
+		return fmt.Sprint(again.owned()) == fmt.Sprint(before) && fmt.Sprint(two.owned()) == fmt.Sprint(kept)
 	})
 	again.leave()
 	two.leave()

@@ -19,9 +19,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value as Json;
 
 /// How long the broker may take to answer one request.
-pub(crate) const ANSWER: Duration = Duration::from_secs(20);
+pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 /// How long to wait for a condition.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(150);
 /// When the first of the plain records was made.
 pub(crate) const TIME: i64 = 1_600_000_000_000;
 

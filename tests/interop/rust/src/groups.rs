@@ -50,7 +50,8 @@ fn numbers(messages: &[OwnedMessage]) -> Result<BTreeSet<i32>> {
     Ok(numbers)
 }
 
-/// The partitions that a member has after it has looked.
+/// The partitions that a member has after it has looked. librdkafka joins and syncs by itself: members may take
+/// turns in one thread.
 fn assigned(reader: &BaseConsumer) -> Result<BTreeSet<i32>> {
     if let Some(message) = reader.poll(Duration::from_millis(50)) {
         drop(message?);
