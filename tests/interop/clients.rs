@@ -51,7 +51,22 @@ fn python(program: &str, cases: &[&[&str]], headers: Headers) {
     check(command, &[], &cases.concat(), headers);
 }
 
-fn java(jars: &str, cases: &[&[&str]]) {
+/// Every version has the same cases.
+fn java(jars: &str) {
+    let cases = [
+        BASIC,
+        ADMIN,
+        GROUPS,
+        CONSUMER_GROUPS,
+        &[
+            "group-roundrobin",
+            "group-cooperative",
+            "group-consumer-range",
+            "group-consumer-static",
+            "admin-broker-configs",
+            "admin-list-offsets",
+        ],
+    ];
     let (Some(java), Some(jars)) = (on_path("java"), installed(jars)) else { return };
     let command = || {
         let mut command = Command::new(&java);
@@ -128,44 +143,12 @@ fn aiokafka_finds_a_kafka_broker() {
 
 #[test]
 fn kafkas_java_client_finds_a_kafka_broker() {
-    java(
-        "kafka-jars",
-        &[
-            BASIC,
-            ADMIN,
-            GROUPS,
-            CONSUMER_GROUPS,
-            &[
-                "group-roundrobin",
-                "group-cooperative",
-                "group-consumer-range",
-                "group-consumer-static",
-                "admin-broker-configs",
-                "admin-list-offsets",
-            ],
-        ],
-    );
+    java("kafka-jars");
 }
 
 #[test]
 fn kafkas_java_client_of_3_9_finds_a_kafka_broker() {
-    java(
-        "kafka-jars-3.9",
-        &[
-            BASIC,
-            ADMIN,
-            GROUPS,
-            CONSUMER_GROUPS,
-            &[
-                "group-roundrobin",
-                "group-cooperative",
-                "group-consumer-range",
-                "group-consumer-static",
-                "admin-broker-configs",
-                "admin-list-offsets",
-            ],
-        ],
-    );
+    java("kafka-jars-3.9");
 }
 
 #[test]
