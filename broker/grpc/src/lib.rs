@@ -11,9 +11,11 @@
 //! * Clients may read internal topics and never write them.
 //! * No stream outlives [`Drain::started`] by more than the work it has in flight.
 
+mod dlq;
 mod drain;
 mod error;
 mod fetch;
+mod group_admin;
 mod groups;
 mod health;
 mod limits;
@@ -23,6 +25,7 @@ mod metrics;
 mod names;
 mod offsets;
 mod produce;
+mod queue;
 mod round_robin;
 mod services;
 mod topics;

@@ -23,6 +23,10 @@ pub struct Limits {
     pub fetch_response_bytes_max: usize,
     /// The longest byte string in a read filter.
     pub filter_bytes_max: usize,
+    /// Ranges of records that one request settles.
+    pub settles_per_request_max: usize,
+    /// Records that a member of a queue group may ask for at once.
+    pub credit_records_max: usize,
     /// The most partitions a produce stream keeps in mind as failed before it is ended.
     pub failed_partitions_max: usize,
 }
@@ -38,6 +42,8 @@ impl Default for Limits {
             partitions_per_request_max: 10_000,
             fetch_response_bytes_max: 16 * 1024 * 1024,
             filter_bytes_max: 64 * 1024,
+            settles_per_request_max: 1_000,
+            credit_records_max: 100_000,
             failed_partitions_max: 10_000,
         }
     }

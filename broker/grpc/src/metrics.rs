@@ -56,10 +56,21 @@ apis!(
     DeleteGroup,
     Heartbeat,
     DescribeGroup,
+    Subscribe,
+    Receive,
+    Settle,
+    CreateQueueGroup,
+    AlterQueueGroup,
+    DescribeQueueGroup,
+    ListRetries,
+    RunRetriesNow,
+    ListDeadLetters,
+    Redrive,
+    ResolveDeadLetters,
 );
 
 /// What was counted of every call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ApiMetrics {
     apis: [ApiStats; Api::ALL.len()],
 }
@@ -71,6 +82,12 @@ pub struct ApiStats {
     codes: [AtomicU64; CODES],
     buckets: [AtomicU64; DURATION_BUCKETS_MS.len() + 1],
     duration_micros: AtomicU64,
+}
+
+impl Default for ApiMetrics {
+    fn default() -> Self {
+        Self { apis: std::array::from_fn(|_| ApiStats::default()) }
+    }
 }
 
 impl ApiMetrics {

@@ -3,20 +3,26 @@
 use std::sync::Arc;
 
 use tidelog_proto::FILE_DESCRIPTOR_SET;
+use tidelog_proto::v1::dlq_server::DlqServer;
+use tidelog_proto::v1::group_admin_server::GroupAdminServer;
 use tidelog_proto::v1::groups_server::GroupsServer;
 use tidelog_proto::v1::log_server::LogServer;
 use tidelog_proto::v1::membership_server::MembershipServer;
+use tidelog_proto::v1::queue_server::QueueServer;
 use tidelog_proto::v1::topics_server::TopicsServer;
 use tidelog_runtime::Broker;
 use tonic::service::Routes;
 
+use crate::dlq::DlqService;
 use crate::drain::Drain;
+use crate::group_admin::GroupAdminService;
 use crate::groups::GroupsService;
 use crate::health::HealthUpdater;
 use crate::limits::Limits;
 use crate::log::LogService;
 use crate::membership::MembershipService;
 use crate::metrics::ApiMetrics;
+use crate::queue::QueueService;
 use crate::round_robin::RoundRobin;
 use crate::topics::TopicsService;
 
@@ -59,12 +65,19 @@ impl Services {
         let groups = GroupsServer::new(GroupsService(Arc::clone(shared))).max_decoding_message_size(control);
         let membership =
             MembershipServer::new(MembershipService(Arc::clone(shared))).max_decoding_message_size(control);
+        let queue = QueueServer::new(QueueService(Arc::clone(shared))).max_decoding_message_size(control);
+        let admin =
+            GroupAdminServer::new(GroupAdminService(Arc::clone(shared))).max_decoding_message_size(control);
+        let dlq = DlqServer::new(DlqService(Arc::clone(shared))).max_decoding_message_size(control);
         let log = LogServer::new(LogService(Arc::clone(shared))).max_decoding_message_size(bulk);
         let (updater, health) = HealthUpdater::new(shared.broker.clone(), shared.drain.clone());
         let routes = Routes::new(log)
             .add_service(topics)
             .add_service(groups)
             .add_service(membership)
+            .add_service(queue)
+            .add_service(admin)
+            .add_service(dlq)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             // grpcurl and others still ask for the older name first.

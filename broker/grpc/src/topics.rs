@@ -189,19 +189,12 @@ fn count(value: usize) -> i32 {
 }
 
 fn description(topic: TopicInfo) -> TopicDescription {
-    let config = |entry: tidelog_runtime::ConfigEntry| ConfigEntry {
-        key: entry.key.to_string(),
-        value: entry.value,
-        source: entry.source.to_string(),
-        r#type: entry.kind.to_string(),
-        documentation: entry.documentation.to_string(),
-    };
     TopicDescription {
         name: topic.name.to_string(),
         id: topic.id.to_string(),
         internal: topic.internal,
         partitions: topic.partitions.into_iter().map(partition_description).collect(),
-        configs: topic.configs.into_iter().map(config).collect(),
+        configs: topic.configs.into_iter().map(config_entry).collect(),
     }
 }
 
@@ -215,5 +208,16 @@ fn partition_description(status: PartitionStatus) -> PartitionDescription {
         size_bytes: i64::try_from(status.size_bytes).unwrap_or(i64::MAX),
         segments: count(status.segments),
         problem: status.problem.unwrap_or_default(),
+    }
+}
+
+/// A config as clients see it.
+pub(crate) fn config_entry(entry: tidelog_runtime::ConfigEntry) -> ConfigEntry {
+    ConfigEntry {
+        key: entry.key.to_string(),
+        value: entry.value,
+        source: entry.source.to_string(),
+        r#type: entry.kind.to_string(),
+        documentation: entry.documentation.to_string(),
     }
 }

@@ -95,13 +95,14 @@ const DEAD: SettleStatus = SettleStatus::Done(Outcome::Dead);
 /// Waits until the counts of the only lane are so.
 async fn wait_for(broker: &Broker, what: &str, is_so: impl Fn(&tidelog_runtime::DescribedLane) -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let mut look = tokio::time::interval(Duration::from_millis(10));
     loop {
+        look.tick().await;
         let described = broker.describe_queue(&group()).await.unwrap();
         if is_so(&described.lanes[0]) {
             return;
         }
         assert!(tokio::time::Instant::now() < deadline, "{what}: {:?}", described.lanes);
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

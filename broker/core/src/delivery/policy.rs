@@ -154,7 +154,7 @@ impl Cause {
     }
 
     /// All of them.
-    const ALL: [Self; 6] = [
+    pub const ALL: [Self; 6] = [
         Self::MaxAttempts,
         Self::Rejected,
         Self::LeaseExpired,

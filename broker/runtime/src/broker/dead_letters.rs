@@ -125,6 +125,13 @@ impl Broker {
         }
     }
 
+    /// A name for a redrive that no other has.
+    #[must_use]
+    pub fn new_redrive(&self) -> u64 {
+        // 0 is no redrive.
+        uuid::Uuid::new_v4().as_u64_pair().0.max(1)
+    }
+
     /// Hands dead letters out again, to the group that failed and to nobody else; `tell` hears how far it is and
     /// says whether to go on. What was done is durable when it is told.
     ///

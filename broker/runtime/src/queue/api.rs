@@ -105,6 +105,12 @@ impl QueueMember {
         self.room.notify_one();
         batch
     }
+
+    /// Takes no more records, and waits for those that are on their way already.
+    pub async fn last(&mut self) -> Option<QueueBatch> {
+        self.batches.close();
+        self.batches.recv().await
+    }
 }
 
 /// Settles records of a lease.
@@ -136,6 +142,8 @@ pub struct DescribedQueueMember {
     pub client_id: String,
     /// Where it is.
     pub client_host: String,
+    /// How many records it has.
+    pub leased: usize,
 }
 
 /// Where a queue group stands in a partition.

@@ -1,5 +1,6 @@
 //! What a queue group is asked, and how it answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidelog_core::delivery::{DeadLetter, LaneId, Retry};
@@ -159,7 +160,13 @@ impl Service {
         let mut lanes: Vec<DescribedLane> = self.group.rows.values().map(describe_lane).collect();
         lanes.sort_by(|left, right| (&left.topic, left.partition).cmp(&(&right.topic, right.partition)));
         let admission = self.group.governor.admit(at);
-        DescribedQueue { at, admission, lanes, members: self.group.members.describe() }
+        let mut leased: BTreeMap<u64, usize> = BTreeMap::new();
+        for (member, records) in self.group.rows.values().flat_map(|row| row.lane.leases()) {
+            let leased = leased.entry(member).or_default();
+            *leased = leased.saturating_add(records);
+        }
+        let members = self.group.members.describe(|member| leased.get(&member).copied().unwrap_or(0));
+        DescribedQueue { at, admission, lanes, members }
     }
 
     /// A page of what `of` finds in the lanes, in the order of their names.

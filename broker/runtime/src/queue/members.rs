@@ -99,11 +99,12 @@ impl Members {
     }
 
     /// Who there is.
-    pub(super) fn describe(&self) -> Vec<DescribedQueueMember> {
-        let members = self.by_number.values().map(|member| DescribedQueueMember {
+    pub(super) fn describe(&self, leased: impl Fn(u64) -> usize) -> Vec<DescribedQueueMember> {
+        let members = self.by_number.iter().map(|(number, member)| DescribedQueueMember {
             member_id: member.id,
             client_id: member.ask.client_id.clone(),
             client_host: member.ask.client_host.clone(),
+            leased: leased(*number),
         });
         members.collect()
     }

@@ -44,6 +44,11 @@ impl<B: Backoff> Lane<B> {
         self.ready.len() > 0
     }
 
+    /// The leases: whose, and how many records are still out under each.
+    pub fn leases(&self) -> impl Iterator<Item = (u64, usize)> {
+        self.leases.values().map(|lease| (lease.member, lease.records))
+    }
+
     /// How many leases this run has given out.
     #[must_use]
     pub const fn leases_given(&self) -> u32 {
