@@ -3,7 +3,7 @@ use super::*;
 fn route(group: &str, reads: &[&str], dead_letters: &str) -> Route {
     Route {
         group: GroupId::new(group).unwrap(),
-        reads: reads.iter().map(|topic| TopicName::new(*topic).unwrap()).collect(),
+        reads: reads.iter().map(|topic| TopicName::new(topic).unwrap()).collect(),
         dead_letters: TopicName::new(dead_letters).unwrap(),
     }
 }
