@@ -51,6 +51,12 @@ impl GroupAdminService {
     }
 
     async fn alter(&self, request: AlterQueueGroupRequest) -> Result<QueueGroup, BrokerError> {
+        let topics = request.add_topics.len() + request.remove_topics.len();
+        if topics + request.set_configs.len() + request.reset_configs.len() == 0 {
+            let message =
+                "the request changes nothing: give add_topics, remove_topics, set_configs or reset_configs";
+            return Err(invalid("set_configs", message));
+        }
         let spec = AlterQueue {
             group: group_id(&request.group)?,
             add_topics: self.topics("add_topics", &request.add_topics)?,
