@@ -179,6 +179,7 @@ fn progress(id: u64, at: Progress, done: bool) -> RedriveProgress {
         redriven: signed(at.redriven),
         had_it: signed(at.had_it),
         too_often: signed(at.too_often),
+        gone: signed(at.gone),
         done,
     }
 }

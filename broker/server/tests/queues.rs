@@ -38,7 +38,7 @@ const GROUP: &str = "mail";
 const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn start(home: &Path) -> (Server, Channel) {
-    let mut config = Config::new(&home.join("data"));
+    let mut config = Config::new(home.join("data"));
     config.api_addr = "127.0.0.1:0".parse().unwrap();
     config.kafka_addr = None;
     let server = Server::start(config).await.unwrap();

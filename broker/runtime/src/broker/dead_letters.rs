@@ -66,6 +66,8 @@ pub struct RedriveProgress {
     pub had_it: u64,
     /// Those that were redriven as often as they may be.
     pub too_often: u64,
+    /// Those whose record retention has deleted from its topic: they stay dead letters.
+    pub gone: u64,
 }
 
 impl Broker {
@@ -301,6 +303,7 @@ impl RedriveProgress {
             LetterDone::Redrive(Redrive::Done) => &mut self.redriven,
             LetterDone::Redrive(Redrive::HadIt) => &mut self.had_it,
             LetterDone::Redrive(Redrive::TooOften { .. }) => &mut self.too_often,
+            LetterDone::Gone => &mut self.gone,
             LetterDone::Redrive(Redrive::NotDead) | LetterDone::Resolved(_) => return,
         };
         *counter = counter.saturating_add(1);

@@ -73,6 +73,13 @@ impl Hold {
         self.holds.state().from.insert(self.id, offset);
     }
 
+    /// Holds the record at `offset` too.
+    pub fn hold_too(&self, offset: Offset) {
+        let mut state = self.holds.state();
+        let from = state.from.entry(self.id).or_insert(offset);
+        *from = (*from).min(offset);
+    }
+
     /// Where retention would have the log start, and every later move of that.
     #[must_use]
     pub fn wanted(&self) -> watch::Receiver<Offset> {

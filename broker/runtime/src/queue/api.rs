@@ -237,6 +237,8 @@ pub(crate) enum LetterOrder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LetterDone {
     Redrive(Redrive),
+    /// It is left as it is: retention has deleted the record from its topic.
+    Gone,
     Resolved(bool),
 }
 

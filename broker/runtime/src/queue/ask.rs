@@ -227,6 +227,7 @@ impl Service {
             let lane = self.group.lane_of(topic, *partition);
             let row = lane.and_then(|lane| self.group.rows.get_mut(&lane));
             done.push(match (order, row) {
+                (LetterOrder::Redrive(_), Some(row)) if row.served && !row.keep(*offset) => LetterDone::Gone,
                 (LetterOrder::Redrive(id), Some(row)) if row.served => {
                     row.dirty = true;
                     LetterDone::Redrive(row.lane.redrive(now, id, *offset))

@@ -88,7 +88,15 @@ impl Row {
 
     /// Lets retention have what is settled. That must be durable.
     pub(super) fn let_go(&self, first_unsettled: Offset) {
-        self.keeper.hold.hold_from(if self.served { first_unsettled } else { Offset::MAX });
+        // A dead letter that was redriven since lies below.
+        let from = first_unsettled.min(self.lane.first_unsettled());
+        self.keeper.hold.hold_from(if self.served { from } else { Offset::MAX });
+    }
+
+    /// Keeps the record at `offset` from retention; whether it is still there.
+    pub(super) fn keep(&self, offset: Offset) -> bool {
+        self.keeper.hold.hold_too(offset);
+        offset >= self.partition.subscribe().borrow().log_start
     }
 
     /// Gives up what retention wants to have, as far as it may.
