@@ -27,8 +27,8 @@ pub(crate) struct Bench {
     home: TempDir,
     /// Always there, but for the moment in which it is restarted.
     broker: Option<BrokerProcess>,
-    url: String,
-    runtime: Runtime,
+    pub(crate) url: String,
+    pub(crate) runtime: Runtime,
     client: Client,
 }
 

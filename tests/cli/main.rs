@@ -10,6 +10,7 @@
 mod bench;
 mod groups;
 mod manage;
+mod queues;
 mod records;
 mod replay;
 mod replay_resume;

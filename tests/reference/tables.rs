@@ -3,6 +3,7 @@
 use std::fs;
 
 use tidelog_core::catalog::{ConfigKey, KEPT_CONFIGS, RETIRED_CONFIGS, TOPIC_CONFIGS};
+use tidelog_core::delivery::QUEUE_CONFIGS;
 use tidelog_kafka::{APIS, SKIPPED};
 use tidelog_model::ErrorCode;
 use tidelog_tests::binaries::root;
@@ -43,6 +44,11 @@ fn topic_configs_are_documented_as_they_are() {
     check("docs/topic-configs.md", "topic-configs", &config_table(TOPIC_CONFIGS.iter()));
     let kept = config_table(KEPT_CONFIGS.iter().chain(RETIRED_CONFIGS));
     check("docs/topic-configs.md", "kept-configs", &kept);
+}
+
+#[test]
+fn queue_configs_are_documented_as_they_are() {
+    check("docs/queues.md", "queue-configs", &config_table(QUEUE_CONFIGS.iter()));
 }
 
 #[test]

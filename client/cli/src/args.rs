@@ -3,10 +3,12 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::consume::ConsumeArgs;
+use crate::dlq::DlqCommand;
 use crate::group::GroupCommand;
 use crate::offsets::OffsetsCommand;
 use crate::produce::ProduceArgs;
 use crate::replay::ReplayArgs;
+use crate::retry::RetryCommand;
 use crate::topic::TopicCommand;
 use crate::usage::CompletionArgs;
 
@@ -73,6 +75,12 @@ pub(crate) enum Command {
     /// Show named readers and how far they have come.
     #[command(subcommand, visible_alias = "groups")]
     Group(GroupCommand),
+    /// Show and hurry the records of queue groups that wait for their next attempt.
+    #[command(subcommand)]
+    Retry(RetryCommand),
+    /// Find, redrive and resolve the dead letters of queue groups.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Find positions, and set where groups go on.
     #[command(subcommand)]
     Offsets(OffsetsCommand),

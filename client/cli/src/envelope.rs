@@ -115,7 +115,7 @@ impl Serialize for Headers<'_> {
 }
 
 /// Bytes as JSON.
-struct Text<'a>(Option<&'a [u8]>);
+pub(crate) struct Text<'a>(pub(crate) Option<&'a [u8]>);
 
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,7 @@
 //! `tidelog group`: named readers, who they are, how far they have come, and where they go on.
 
 mod lag;
+mod queue;
 mod seek;
 mod show;
 
@@ -28,6 +29,12 @@ const MEMBERS_NAMED_MAX: usize = 3;
 /// What to do with groups.
 #[derive(Debug, Subcommand)]
 pub(crate) enum GroupCommand {
+    /// Create a queue group: its members share the records, settle each one, and get failed ones again.
+    #[command(after_help = queue::CREATE_EXAMPLES)]
+    Create(queue::CreateArgs),
+    /// Change what a queue group reads and how it retries, all or nothing.
+    #[command(after_help = queue::ALTER_EXAMPLES)]
+    Alter(queue::AlterArgs),
     /// List the groups: what they are at, how many members they have, how much is left for them.
     #[command(visible_alias = "ls")]
     List,
@@ -67,6 +74,8 @@ pub(crate) struct DeleteArgs {
 /// Does it.
 pub(crate) async fn run(command: GroupCommand, context: &Context) -> Result<(), Failure> {
     match command {
+        GroupCommand::Create(args) => queue::create(args, context).await,
+        GroupCommand::Alter(args) => queue::alter(args, context).await,
         GroupCommand::List => list(context).await,
         GroupCommand::Describe(args) => show::run(&args, context).await,
         GroupCommand::Lag(args) => lag::run(&args, context).await,
@@ -186,7 +195,14 @@ fn who(group: &GroupDescription) -> String {
 
 async fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
     let (group, admin) = (&args.group, context.client().admin());
-    let known = described(context.client(), group).await?;
+    let known = match described(context.client(), group).await {
+        Ok(known) => known,
+        Err(failure) if failure.exit() == Exit::NotFound => {
+            let queue = admin.describe_queue_group(group).await.map_err(|_| failure)?;
+            return queue::delete(&queue, args, context).await;
+        }
+        Err(failure) => return Err(failure),
+    };
     if args.topic.is_none() && !known.members.is_empty() {
         let failure = Failure::new(Exit::Conflict, format!("{}: it is not deleted", who(&known)));
         return Err(failure.with_help("stop them first"));

@@ -7,6 +7,7 @@ mod args;
 mod confirm;
 mod consume;
 mod context;
+mod dlq;
 mod envelope;
 mod failure;
 mod group;
@@ -17,6 +18,7 @@ mod places;
 mod position;
 mod produce;
 mod replay;
+mod retry;
 mod template;
 mod topic;
 mod usage;
@@ -57,6 +59,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Produce(args) => produce::run(args, &context).await,
         Command::Consume(args) => consume::run(args, &context).await,
         Command::Group(command) => group::run(command, &context).await,
+        Command::Retry(command) => retry::run(command, &context).await,
+        Command::Dlq(command) => dlq::run(command, &context).await,
         Command::Offsets(command) => offsets::run(command, &context).await,
         Command::Replay(args) => replay::run(*args, &context).await,
         Command::Completion(args) => usage::completion(&args),

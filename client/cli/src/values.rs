@@ -1,5 +1,7 @@
 //! Values of flags that more than one command takes.
 
+use std::time::Duration;
+
 use tidelog_client::PartitionIndex;
 
 /// Partitions named on the command line: `3`, `0,2` or `0,3-5`.
@@ -30,6 +32,12 @@ pub(crate) fn parse_partitions(text: &str) -> Result<PartitionList, String> {
     Ok(PartitionList(partitions))
 }
 
+/// Reads one partition.
+pub(crate) fn parse_partition(text: &str) -> Result<PartitionIndex, String> {
+    let index = text.parse().ok().and_then(PartitionIndex::new);
+    index.ok_or_else(|| format!("{text:?} is not a partition: use a number from 0"))
+}
+
 /// Reads `KEY=VALUE`; the value may hold more equals signs.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
@@ -49,6 +57,14 @@ pub(crate) fn bytes_for_people(bytes: u64) -> String {
         (tenths, name) = (tenths / 1024, unit.next());
     }
     format!("{}.{} {}", tenths / 10, tenths % 10, name.copied().unwrap_or_default())
+}
+
+/// A wait for people, in whole milliseconds below a second and in whole seconds above.
+pub(crate) fn wait_for_people(wait: Duration) -> String {
+    if wait < Duration::from_secs(1) {
+        return format!("{} ms", wait.as_millis());
+    }
+    format!("{} s", wait.as_secs())
 }
 
 /// "1 record", "2 records".

@@ -10,10 +10,16 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::position::Position;
 
+mod dead_letters;
 mod groups;
+mod queues;
 mod wire;
 
+pub use dead_letters::{DeadLetter, DeadLetterSelector, Redrive, RedriveProgress};
 pub use groups::{GroupDescription, GroupMember, Seek, WhenActive};
+pub use queues::{
+    NewQueueGroup, Page, QueueGroup, QueueGroupChanges, QueueLane, QueueMember, Retry, RetryScope,
+};
 
 /// Administrative calls. Made by [`Client::admin`]; cheap to clone.
 #[derive(Debug, Clone)]

@@ -8,6 +8,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidelog_proto::v1::dlq_client::DlqClient;
+use tidelog_proto::v1::group_admin_client::GroupAdminClient;
 use tidelog_proto::v1::groups_client::GroupsClient;
 use tidelog_proto::v1::log_client::LogClient;
 use tidelog_proto::v1::membership_client::MembershipClient;
@@ -103,6 +105,14 @@ impl Client {
 
     pub(crate) fn groups_api(&self) -> GroupsClient<Channel> {
         GroupsClient::new(self.shared.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn group_admin_api(&self) -> GroupAdminClient<Channel> {
+        GroupAdminClient::new(self.shared.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn dlq_api(&self) -> DlqClient<Channel> {
+        DlqClient::new(self.shared.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn membership_api(&self) -> MembershipClient<Channel> {

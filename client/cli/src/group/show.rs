@@ -7,10 +7,10 @@ use serde_json::json;
 use tidelog_client::admin::{GroupDescription, GroupMember, OffsetInfo};
 use tidelog_client::{GroupOffset, TopicPartition};
 
-use super::{behind, described, where_they_end};
+use super::{behind, described, queue, where_they_end};
 use crate::context::Context;
 use crate::envelope;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::{Column, Output};
 
 pub(super) const EXAMPLES: &str = "\
@@ -32,7 +32,15 @@ pub(crate) struct DescribeArgs {
 
 /// Does it.
 pub(super) async fn run(args: &DescribeArgs, context: &Context) -> Result<(), Failure> {
-    let group = described(context.client(), &args.group).await?;
+    let group = match described(context.client(), &args.group).await {
+        Ok(group) => group,
+        // Queue groups are kept apart from those that commit offsets.
+        Err(failure) if failure.exit() == Exit::NotFound => {
+            let queue = context.client().admin().describe_queue_group(&args.group).await;
+            return queue::show(&queue.map_err(|_| failure)?, args.members, context);
+        }
+        Err(failure) => return Err(failure),
+    };
     let mut output = context.stdout()?;
     if args.members {
         members(&group, context, &mut output)?;

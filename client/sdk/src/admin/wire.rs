@@ -1,11 +1,13 @@
 //! The broker's messages as this crate's types. Values that no broker sends are protocol errors.
 
+use std::time::Duration;
+
 use tidelog_model::{GroupId, Offset, PartitionIndex, Timestamp, TopicName, TopicPartition};
 use tidelog_proto::v1;
 
 use super::{
-    ConfigEntry, GroupDescription, GroupMember, GroupOffset, GroupSummary, OffsetInfo, PartitionDescription,
-    TopicDescription, TopicSummary,
+    ConfigEntry, DeadLetter, GroupDescription, GroupMember, GroupOffset, GroupSummary, OffsetInfo,
+    PartitionDescription, QueueGroup, QueueLane, QueueMember, Retry, TopicDescription, TopicSummary,
 };
 use crate::error::{Error, Result};
 
@@ -36,20 +38,113 @@ pub(super) fn summary(topic: v1::TopicSummary) -> Result<TopicSummary> {
 
 pub(super) fn description(topic: Option<v1::TopicDescription>) -> Result<TopicDescription> {
     let topic = topic.ok_or_else(|| Error::protocol("the broker's answer describes no topic"))?;
-    let entry = |entry: v1::ConfigEntry| ConfigEntry {
-        key: entry.key,
-        value: entry.value,
-        source: entry.source,
-        kind: entry.r#type,
-        documentation: entry.documentation,
-    };
     Ok(TopicDescription {
         name: topic_name(&topic.name)?,
         id: topic.id,
         internal: topic.internal,
         partitions: topic.partitions.into_iter().map(partition).collect::<Result<_>>()?,
-        configs: topic.configs.into_iter().map(entry).collect(),
+        configs: topic.configs.into_iter().map(config_entry).collect(),
     })
+}
+
+fn config_entry(entry: v1::ConfigEntry) -> ConfigEntry {
+    ConfigEntry {
+        key: entry.key,
+        value: entry.value,
+        source: entry.source,
+        kind: entry.r#type,
+        documentation: entry.documentation,
+    }
+}
+
+pub(super) fn queue_group(group: v1::QueueGroup) -> Result<QueueGroup> {
+    let member = |member: v1::QueueMember| QueueMember {
+        member_id: member.member_id,
+        client_id: member.client_id,
+        host: member.client_host.trim_start_matches('/').to_owned(),
+        leased: count(member.leased),
+    };
+    Ok(QueueGroup {
+        group: group_id(&group.group)?,
+        topics: group.topics.iter().map(|topic| topic_name(topic)).collect::<Result<_>>()?,
+        configs: group.configs.into_iter().map(config_entry).collect(),
+        dead_letter_topic: group.dead_letter_topic,
+        breaker: group.breaker,
+        breaker_opens_in: group.breaker_ms.map(span),
+        lanes: group.lanes.into_iter().map(lane).collect::<Result<_>>()?,
+        members: group.members.into_iter().map(member).collect(),
+    })
+}
+
+fn lane(lane: v1::Lane) -> Result<QueueLane> {
+    Ok(QueueLane {
+        partition: place(&lane.topic, lane.partition)?,
+        start: offset(lane.start_offset)?,
+        end: offset(lane.end_offset)?,
+        high_watermark: offset(lane.high_watermark)?,
+        available: count(lane.available),
+        leased: count(lane.leased),
+        delayed: count(lane.delayed),
+        dying: count(lane.dying),
+        dead: count(lane.dead),
+        skipped: count(lane.skipped),
+        next_due_in: lane.next_due_ms.map(span),
+        blocked: Some(lane.blocked).filter(|blocked| !blocked.is_empty()),
+        problem: Some(lane.problem).filter(|problem| !problem.is_empty()),
+    })
+}
+
+pub(super) fn retry(retry: v1::Retry) -> Result<Retry> {
+    Ok(Retry {
+        partition: place(&retry.topic, retry.partition)?,
+        offset: offset(retry.offset)?,
+        attempts: u32::try_from(retry.attempts).unwrap_or_default(),
+        due_in: span(retry.due_ms),
+        first_failure: Timestamp::from_millis(retry.first_failure_ms),
+        last_failure: Timestamp::from_millis(retry.last_failure_ms),
+        reason_code: retry.reason_code,
+        reason_text: retry.reason_text,
+    })
+}
+
+pub(super) fn dead_letter(letter: v1::DeadLetter) -> Result<DeadLetter> {
+    Ok(DeadLetter {
+        partition: place(&letter.topic, letter.partition)?,
+        offset: offset(letter.offset)?,
+        copy: place(&letter.dead_letter_topic, letter.dead_letter_partition)?,
+        copy_offset: offset(letter.dead_letter_offset)?,
+        cause: letter.cause,
+        reason_code: letter.reason_code,
+        reason_text: letter.reason_text,
+        attempts: u32::try_from(letter.attempts).unwrap_or_default(),
+        redrives: u32::try_from(letter.redrives).unwrap_or_default(),
+        first_failure: Timestamp::from_millis(letter.first_failure_ms),
+        last_failure: Timestamp::from_millis(letter.last_failure_ms),
+        key: letter.key,
+        value: letter.value,
+        headers: letter.headers.into_iter().map(|header| (header.key, header.value)).collect(),
+        timestamp: Timestamp::from_millis(letter.timestamp_ms),
+        truncated: letter.truncated,
+        lost: letter.lost,
+    })
+}
+
+/// A count, which is never negative.
+pub(super) fn count(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
+
+/// How long it is until then; nothing when that has passed.
+fn span(millis: i64) -> Duration {
+    Duration::from_millis(count(millis))
+}
+
+fn group_id(name: &str) -> Result<GroupId> {
+    GroupId::new(name).map_err(|error| Error::protocol(format!("the broker sent a bad name: {error}")))
+}
+
+fn place(topic: &str, partition: i32) -> Result<TopicPartition> {
+    Ok(TopicPartition { topic: topic_name(topic)?, partition: index(partition)? })
 }
 
 fn partition(partition: v1::PartitionDescription) -> Result<PartitionDescription> {
@@ -93,10 +188,8 @@ pub(super) fn offset_info(partition: &TopicPartition, result: v1::ListOffsetsRes
 }
 
 pub(super) fn group(group: v1::GroupSummary) -> Result<GroupSummary> {
-    let name = GroupId::new(&group.group)
-        .map_err(|error| Error::protocol(format!("the broker sent a bad name: {error}")))?;
     Ok(GroupSummary {
-        group: name,
+        group: group_id(&group.group)?,
         partitions: u32::try_from(group.partitions).unwrap_or_default(),
         state: group.state,
         protocol: group.r#type,
@@ -108,9 +201,6 @@ pub(super) fn group_description(
     group: &str,
     described: v1::DescribeGroupResponse,
 ) -> Result<GroupDescription> {
-    let place = |topic: &str, partition: i32| {
-        Ok::<_, Error>(TopicPartition { topic: topic_name(topic)?, partition: index(partition)? })
-    };
     let member = |member: v1::GroupMember| {
         let places = member.partitions.iter().map(|held| place(&held.topic, held.partition));
         Ok(GroupMember {
@@ -135,10 +225,8 @@ pub(super) fn group_description(
 }
 
 pub(super) fn group_offset(committed: v1::CommittedOffset) -> Result<GroupOffset> {
-    let partition =
-        TopicPartition { topic: topic_name(&committed.topic)?, partition: index(committed.partition)? };
     Ok(GroupOffset {
-        partition,
+        partition: place(&committed.topic, committed.partition)?,
         offset: offset(committed.offset)?,
         leader_epoch: (committed.leader_epoch >= 0).then_some(committed.leader_epoch),
         metadata: committed.metadata,
