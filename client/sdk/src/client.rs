@@ -13,6 +13,7 @@ use tidelog_proto::v1::group_admin_client::GroupAdminClient;
 use tidelog_proto::v1::groups_client::GroupsClient;
 use tidelog_proto::v1::log_client::LogClient;
 use tidelog_proto::v1::membership_client::MembershipClient;
+use tidelog_proto::v1::queue_client::QueueClient;
 use tidelog_proto::v1::topics_client::TopicsClient;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -22,6 +23,7 @@ use crate::backoff::Backoff;
 use crate::consumer::ConsumerBuilder;
 use crate::error::{Error, Result};
 use crate::producer::ProducerBuilder;
+use crate::queue::QueueBuilder;
 
 /// How often an idempotent call is tried before its error is returned: a connection that died while idle
 /// shows only when it is used.
@@ -93,6 +95,11 @@ impl Client {
         ConsumerBuilder::new(self.clone())
     }
 
+    /// A member of a queue group, to be configured; [`Admin::create_queue_group`] makes the group.
+    pub fn queue(&self, group: impl Into<String>) -> QueueBuilder {
+        QueueBuilder::new(self.clone(), group.into())
+    }
+
     /// The broker's address as it was given.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -113,6 +120,16 @@ impl Client {
 
     pub(crate) fn dlq_api(&self) -> DlqClient<Channel> {
         DlqClient::new(self.shared.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The queue service over a connection that nobody else uses.
+    pub(crate) fn queue_api(&self) -> QueueClient<Channel> {
+        QueueClient::new(self.shared.endpoint.connect_lazy()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// How long one call may take.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.shared.request_timeout
     }
 
     pub(crate) fn membership_api(&self) -> MembershipClient<Channel> {

@@ -46,6 +46,31 @@
 //! With [`join_group`](ConsumerBuilder::join_group) it is one of several members that share the partitions of
 //! their topics.
 //!
+//! # Take records as work
+//!
+//! A queue group hands each record to one member, which settles it; what failed comes again, and what keeps
+//! failing becomes a dead letter.
+//!
+//! ```no_run
+//! use futures::TryStreamExt;
+//! use tidelog_client::admin::NewQueueGroup;
+//! use tidelog_client::queue::Reason;
+//!
+//! # async fn send_mail(_: &tidelog_client::Delivery) -> std::result::Result<(), String> { Ok(()) }
+//! # async fn run(client: tidelog_client::Client) -> tidelog_client::Result<()> {
+//! client.admin().create_queue_group(NewQueueGroup::new("mail", ["orders"])).await?;
+//! let queue = client.queue("mail").credit(100).subscribe().await?;
+//! queue
+//!     .try_for_each_concurrent(16, |mut delivery| async move {
+//!         match send_mail(&delivery).await {
+//!             Ok(()) => delivery.ack().await,
+//!             Err(error) => delivery.retry(Reason::new("smtp", error)).await,
+//!         }
+//!     })
+//!     .await
+//! # }
+//! ```
+//!
 //! # When something fails
 //!
 //! Every [`Error`] has a [kind](ErrorKind), the broker's [code](Error::code), a remedy in its text, and two
@@ -72,6 +97,7 @@ pub mod consumer;
 mod error;
 mod position;
 pub mod producer;
+pub mod queue;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -85,3 +111,4 @@ pub use consumer::{Consumer, ConsumerBatch, ConsumerBuilder, ConsumerRecord};
 pub use error::{Error, ErrorKind, Result};
 pub use position::{Position, ReadFilter};
 pub use producer::{Acks, Producer, ProducerBuilder, Receipt, Record, RecordMetadata, SendError};
+pub use queue::{Delivery, QueueConsumer};

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod groups;
+mod queues;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
