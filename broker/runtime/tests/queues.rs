@@ -315,8 +315,17 @@ async fn a_group_is_made_changed_and_deleted_and_what_makes_no_sense_is_refused(
     broker.create_topic(later).await.unwrap();
     let described = broker.describe_queue(&group()).await.unwrap();
     assert_eq!(described.lanes.len(), 3);
-    broker.delete_group(&group()).await.unwrap();
-    assert!(member.next().await.is_none());
+    let refused = broker.delete_group(&group()).await.map_err(code);
+    assert_eq!(refused.unwrap_err(), ErrorCode::NonEmptyGroup);
+    assert_eq!(broker.describe_queue(&group()).await.unwrap().members.len(), 1);
+    drop(member);
+    let deleted = async {
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        while broker.delete_group(&group()).await.is_err() {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), deleted).await.unwrap();
     let gone = broker.describe_queue(&group()).await.map_err(code);
     assert_eq!(gone.unwrap_err(), ErrorCode::GroupIdNotFound);
     // One of the same name knows nothing of it.

@@ -293,6 +293,7 @@ impl Broker {
     /// # Errors
     /// `GROUP_ID_NOT_FOUND`, `NON_EMPTY_GROUP`.
     pub async fn delete_group(&self, group: &GroupId) -> Result<(), BrokerError> {
+        self.queue_is_empty(group).await?;
         self.ask_groups(GroupRequest::Delete(group.clone())).await?;
         self.remove_queue(group).await;
         Ok(())

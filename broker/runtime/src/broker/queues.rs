@@ -250,6 +250,21 @@ impl Broker {
         Ok(())
     }
 
+    /// Refuses when it is a queue group that has members.
+    ///
+    /// # Errors
+    /// `NON_EMPTY_GROUP`.
+    pub(super) async fn queue_is_empty(&self, group: &GroupId) -> Result<(), BrokerError> {
+        let Ok(queue) = self.inner.queues.get(group) else { return Ok(()) };
+        // One that cannot be served has no members.
+        let members = queue.ask(Ask::Describe).await.map_or(0, |described| described.members.len());
+        if members == 0 {
+            return Ok(());
+        }
+        let message = format!("queue group {group} has {members} members: stop them first");
+        Err(BrokerError::new(ErrorCode::NonEmptyGroup, message))
+    }
+
     /// Takes a deleted group out of service, and its log away.
     pub(super) async fn remove_queue(&self, group: &GroupId) {
         if let Some(queue) = self.inner.queues.remove(group) {

@@ -135,7 +135,7 @@ async fn a_member_goes_on_when_the_broker_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_not_there_is_told_at_once_and_one_that_goes_ends_the_stream() {
+async fn a_group_that_is_not_there_is_told_at_once_and_one_with_members_is_not_deleted() {
     let (_broker, client) = shop(1, &[]).await;
     let error = client.queue("nobody").subscribe().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
@@ -143,6 +143,19 @@ async fn a_group_that_is_not_there_is_told_at_once_and_one_that_goes_ends_the_st
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
     let error = client.queue("mail").credit(100_001).subscribe().await.unwrap_err();
     assert!(error.message().contains("credit_records"), "{error}");
-    let queue = client.queue("mail").subscribe().await.unwrap();
+    let mut queue = client.queue("mail").subscribe().await.unwrap();
+    next(&mut queue).await.ack().await.unwrap();
+    let error = client.admin().delete_group("mail").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     queue.close(PATIENCE).await.unwrap();
+    let deleted = async {
+        // The broker hears of the end of the stream a moment later.
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        while client.admin().delete_group("mail").await.is_err() {
+            look.tick().await;
+        }
+    };
+    timeout(PATIENCE, deleted).await.expect("a group without members is deleted");
+    let error = client.queue("mail").subscribe().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
