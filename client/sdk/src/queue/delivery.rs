@@ -91,7 +91,7 @@ impl Delivery {
     ///
     /// # Errors
     /// `Conflict` when the lease has ended: the record comes again, to this member or another. `Throttled` when it
-    /// can be said again later. After `Timeout` it may be done.
+    /// can be said again later. After `Timeout` the consumer goes on trying to say it; it may be done already.
     pub async fn ack(&mut self) -> Result<()> {
         self.settle(Verb::Ack(SettleAck {}), Outcome::Acked).await
     }
@@ -156,15 +156,14 @@ impl Delivery {
         if self.hand.settled {
             return Err(self.settled_before());
         }
-        // Cancelled from here on, it may be settled all the same.
+        // Cancelled or unanswered from here on, it is settled all the same: the session says it until it is answered.
         self.hand.settled = true;
         let result = self.ask(verb).await?;
-        let fate = self.fate(result, wanted);
-        self.hand.settled = fate.as_ref().err().is_none_or(|error| !error.is_retryable());
+        self.hand.settled = !is_refused(&result);
         if self.hand.settled {
             self.hand.commands = None;
         }
-        fate
+        self.fate(result, wanted)
     }
 
     fn settled_before(&self) -> Error {
@@ -205,6 +204,8 @@ impl Delivery {
         match settled.status() {
             SettleStatus::Done => Ok(()),
             SettleStatus::AlreadySettled if outcome == wanted => Ok(()),
+            // The last attempt failed, and the broker's first answer was lost.
+            SettleStatus::AlreadySettled if (wanted, outcome) == (Outcome::Delayed, Outcome::Dead) => Ok(()),
             SettleStatus::AlreadySettled => {
                 let before = outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
                 Err(Error::new(ErrorKind::Conflict, format!("{self:?} was settled before: {before}")))
@@ -221,6 +222,12 @@ impl Delivery {
             SettleStatus::Unspecified => Err(Error::protocol("the broker's answer has no status")),
         }
     }
+}
+
+/// Whether a record is as it was: something else can be said of it, or the same again later.
+pub(super) fn is_refused(result: &SettleResult) -> bool {
+    let later = |settled: &v1::SettledRange| settled.status() == SettleStatus::RetryLater;
+    result.error.is_some() || result.settled.iter().any(later)
 }
 
 impl Drop for Delivery {

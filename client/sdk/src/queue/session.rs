@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::delivery::{Delivery, Hand};
+use super::delivery::{Delivery, Hand, is_refused};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
@@ -228,13 +228,12 @@ impl Session {
         let Some(commands) = self.said.remove(&settled.request_id) else { return 0 };
         let mut freed = 0_i32;
         for (command, result) in commands.into_iter().zip(settled.results) {
-            if !matches!(command.range.verb, Some(Verb::Renew(_))) && !is_put_off(&result) {
-                freed = freed.saturating_add(1);
-            }
+            let refused = is_refused(&result);
             // Whoever asked may have given up.
-            if let Some(answer) = command.answer {
-                drop(answer.send(result));
-            }
+            let heard = command.answer.is_some_and(|answer| answer.send(result).is_ok());
+            // A record that was refused is still in the hands of whoever heard so.
+            let still_held = matches!(command.range.verb, Some(Verb::Renew(_))) || (refused && heard);
+            freed = freed.saturating_add(i32::from(!still_held));
         }
         self.held = self.held.saturating_sub(freed);
         freed
@@ -263,12 +262,6 @@ impl Session {
     }
 }
 
-/// Whether it was not settled and can be said again later.
-fn is_put_off(result: &SettleResult) -> bool {
-    use tidelog_proto::v1::SettleStatus;
-    result.settled.iter().any(|settled| settled.status() == SettleStatus::RetryLater)
-}
-
 fn delivery(
     topic: TopicName,
     partition: PartitionIndex,
@@ -290,3 +283,7 @@ fn delivery(
         hand,
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
