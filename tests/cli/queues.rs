@@ -109,6 +109,7 @@ fn a_queue_group_is_made_altered_and_shown() {
     let text = bench.tidelog(&["group", "show", "mail"]).ok().stdout;
     assert!(text.starts_with("mail: queue group, breaker closed") && text.contains("BACKLOG"), "{text}");
     assert_eq!(bench.tidelog(&["group", "show", "mail", "--members", "-o", "json"]).ok().stdout, "");
+    bench.tidelog(&["group", "lag", "mail"]).failed(6, &["queue group", "group show mail"]);
     bench.tidelog(&["group", "rm", "mail", "--yes"]).ok();
     bench.tidelog(&["group", "show", "mail"]).failed(4, &["there is no group mail"]);
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
-use tidelog_client::admin::{GroupDescription, OffsetInfo};
+use tidelog_client::admin::{GroupDescription, OffsetInfo, QueueGroup};
 use tidelog_client::{Client, GroupOffset, Offset, Position, TopicName, TopicPartition};
 
 use crate::confirm::Confirm;
@@ -141,16 +141,36 @@ fn behind(offset: Offset, info: &OffsetInfo) -> u64 {
     info.high_watermark.since(next)
 }
 
-/// A group that exists.
-async fn described(client: &Client, group: &str) -> Result<GroupDescription, Failure> {
-    client.admin().describe_group(group).await.map_err(|error| {
-        let failure = Failure::from(error);
-        if failure.exit() == Exit::NotFound {
-            let failure = Failure::new(Exit::NotFound, format!("there is no group {group}"));
-            return failure.with_help("tidelog group list shows the groups there are");
-        }
-        failure
+/// A group that exists. Queue groups are kept apart from those that commit offsets.
+enum Known {
+    Reader(GroupDescription),
+    Queue(QueueGroup),
+}
+
+async fn known(client: &Client, group: &str) -> Result<Known, Failure> {
+    let failure = match client.admin().describe_group(group).await {
+        Ok(described) => return Ok(Known::Reader(described)),
+        Err(error) => Failure::from(error),
+    };
+    if failure.exit() != Exit::NotFound {
+        return Err(failure);
+    }
+    client.admin().describe_queue_group(group).await.map(Known::Queue).map_err(|_| {
+        let failure = Failure::new(Exit::NotFound, format!("there is no group {group}"));
+        failure.with_help("tidelog group list shows the groups there are")
     })
+}
+
+/// A group that commits offsets.
+async fn described(client: &Client, group: &str) -> Result<GroupDescription, Failure> {
+    match known(client, group).await? {
+        Known::Reader(described) => Ok(described),
+        Known::Queue(_) => {
+            let message = format!("{group} is a queue group: it settles records and commits no offsets");
+            let failure = Failure::new(Exit::Conflict, message);
+            Err(failure.with_help(format!("tidelog group show {group} says where it stands")))
+        }
+    }
 }
 
 /// The ends of those partitions that still exist: a topic may be deleted while this looks.
@@ -195,13 +215,9 @@ fn who(group: &GroupDescription) -> String {
 
 async fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
     let (group, admin) = (&args.group, context.client().admin());
-    let known = match described(context.client(), group).await {
-        Ok(known) => known,
-        Err(failure) if failure.exit() == Exit::NotFound => {
-            let queue = admin.describe_queue_group(group).await.map_err(|_| failure)?;
-            return queue::delete(&queue, args, context).await;
-        }
-        Err(failure) => return Err(failure),
+    let known = match known(context.client(), group).await? {
+        Known::Reader(known) => known,
+        Known::Queue(queue) => return queue::delete(&queue, args, context).await,
     };
     if args.topic.is_none() && !known.members.is_empty() {
         let failure = Failure::new(Exit::Conflict, format!("{}: it is not deleted", who(&known)));

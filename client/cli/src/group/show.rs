@@ -7,10 +7,10 @@ use serde_json::json;
 use tidelog_client::admin::{GroupDescription, GroupMember, OffsetInfo};
 use tidelog_client::{GroupOffset, TopicPartition};
 
-use super::{behind, described, queue, where_they_end};
+use super::{Known, behind, known, queue, where_they_end};
 use crate::context::Context;
 use crate::envelope;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::output::{Column, Output};
 
 pub(super) const EXAMPLES: &str = "\
@@ -32,14 +32,9 @@ pub(crate) struct DescribeArgs {
 
 /// Does it.
 pub(super) async fn run(args: &DescribeArgs, context: &Context) -> Result<(), Failure> {
-    let group = match described(context.client(), &args.group).await {
-        Ok(group) => group,
-        // Queue groups are kept apart from those that commit offsets.
-        Err(failure) if failure.exit() == Exit::NotFound => {
-            let queue = context.client().admin().describe_queue_group(&args.group).await;
-            return queue::show(&queue.map_err(|_| failure)?, args.members, context);
-        }
-        Err(failure) => return Err(failure),
+    let group = match known(context.client(), &args.group).await? {
+        Known::Reader(group) => group,
+        Known::Queue(group) => return queue::show(&group, args.members, context),
     };
     let mut output = context.stdout()?;
     if args.members {
